@@ -1,0 +1,1 @@
+"""InboxGrove: e-mail sending infrastructure."""

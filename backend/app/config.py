@@ -1,0 +1,197 @@
+"""Settings, from the environment; `.env.example` documents every variable.
+
+Read in main, wiring, cli, session and celery_app only; everyone else receives values.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+CommaList = Annotated[list[str], NoDecode]
+
+_DEV_SECRET = "development-secret-do-not-use-in-production"
+_DEV_KEY = "ZGV2ZWxvcG1lbnQta2V5LWRvLW5vdC11c2UtaXQhISE="
+
+
+def _config(prefix: str = "") -> SettingsConfigDict:
+    return SettingsConfigDict(
+        env_prefix=prefix,
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+    )
+
+
+class _Group(BaseSettings):
+    """Comma lists are written `a,b,c`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_lists(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name, field in cls.model_fields.items():
+            if "NoDecode" in repr(field.metadata) and isinstance(values.get(name), str):
+                values[name] = [item.strip() for item in values[name].split(",") if item.strip()]
+        return values
+
+
+class StripeSettings(_Group):
+    model_config = _config("STRIPE_")
+
+    secret_key: SecretStr = SecretStr("sk_test_sandbox")
+    publishable_key: str = "pk_test_sandbox"
+    webhook_secret: SecretStr = SecretStr("whsec_sandbox")
+    api_base: str = "https://api.stripe.com"
+    timeout_seconds: float = 20.0
+
+
+class NamecheapSettings(_Group):
+    model_config = _config("NAMECHEAP_")
+
+    api_url: str = "https://api.namecheap.com/xml.response"
+    api_user: str = "sandbox"
+    api_key: SecretStr = SecretStr("sandbox-key")
+    username: str = "sandbox"
+    client_ip: str = "127.0.0.1"
+
+
+class RegistrantSettings(_Group):
+    """The contact we register names with: the platform's own, not the tenant's."""
+
+    model_config = _config("REGISTRANT_")
+
+    first_name: str = "Domain"
+    last_name: str = "Administrator"
+    organization: str = "InboxGrove"
+    address: str = "1 Grove Street"
+    city: str = "Springfield"
+    state: str = "IL"
+    postal_code: str = "62701"
+    country: str = "US"
+    phone: str = "+1.2175550100"
+    email: str = "hostmaster@inboxgrove.test"
+
+
+class CloudflareSettings(_Group):
+    model_config = _config("CLOUDFLARE_")
+
+    api_url: str = "https://api.cloudflare.com/client/v4"
+    api_token: SecretStr = SecretStr("sandbox-token")
+    account_id: str = "sandbox-account"
+
+
+class KumoSettings(_Group):
+    model_config = _config("KUMO_")
+
+    admin_urls: CommaList = Field(default=["http://127.0.0.1:8002"])
+    admin_token: SecretStr = SecretStr(_DEV_SECRET)
+    auth_pepper: SecretStr = SecretStr(_DEV_SECRET)
+
+
+class PricingSettings(_Group):
+    """Retail price of a name = (registrar's price + ICANN fee) * (1 + margin) + fixed part."""
+
+    model_config = _config("PRICING_")
+
+    domain_margin_percent: int = Field(default=20, ge=0)
+    domain_fixed_cents: int = Field(default=50, ge=0)
+    quote_minutes: int = Field(default=15, gt=0)
+
+
+class Settings(_Group):
+    model_config = _config()
+
+    environment: Literal["development", "production"] = "development"
+    database_url: str = "postgresql+psycopg://localhost/inboxgrove_db"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    secret_key: SecretStr = SecretStr(_DEV_SECRET)
+    encryption_keys: CommaList = Field(default=[_DEV_KEY], repr=False)
+    clock_offset_file: Path | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    allowed_hosts: CommaList = Field(default=["*"])
+    cors_origins: CommaList = Field(default=[])
+    max_body_bytes: int = 1_048_576
+    mta_token: SecretStr = SecretStr(_DEV_SECRET)
+    mail_zone: str = "mta.inboxgrove.test"
+    submission_host: str = "127.0.0.1"
+    submission_port: int = 1587
+    dns_resolvers: CommaList = Field(default=[])
+    smtp_url: str = "smtp://127.0.0.1:1025"
+    mail_from: str = "InboxGrove <noreply@inboxgrove.test>"
+    rate_limit_requests_per_minute: int = 60
+    rate_limit_requests_per_hour: int = 1000
+    access_token_minutes: int = 15
+    refresh_token_days: int = 30
+    log_level: str = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    sentry_dsn: str = ""
+    release: str = "dev"
+
+    stripe: StripeSettings = Field(default_factory=StripeSettings)
+    namecheap: NamecheapSettings = Field(default_factory=NamecheapSettings)
+    registrant: RegistrantSettings = Field(default_factory=RegistrantSettings)
+    cloudflare: CloudflareSettings = Field(default_factory=CloudflareSettings)
+    kumo: KumoSettings = Field(default_factory=KumoSettings)
+    pricing: PricingSettings = Field(default_factory=PricingSettings)
+
+    @property
+    def sqlalchemy_url(self) -> str:
+        """The database URL with the psycopg 3 driver named, whatever spelling was given."""
+        scheme, _, rest = self.database_url.partition("://")
+        return (
+            f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else self.database_url
+        )
+
+    @property
+    def psycopg_url(self) -> str:
+        return "postgresql://" + self.sqlalchemy_url.partition("://")[2]
+
+    @model_validator(mode="after")
+    def _refuse_unsafe_production(self) -> Settings:
+        if self.environment != "production":
+            return self
+        faults = list(_unsafe(self))
+        if faults:
+            raise ValueError("Refusing to start in production: " + "; ".join(faults))
+        return self
+
+
+def _unsafe(settings: Settings) -> list[str]:
+    faults = []
+    for name, secret in {
+        "SECRET_KEY": settings.secret_key,
+        "MTA_TOKEN": settings.mta_token,
+        "KUMO_ADMIN_TOKEN": settings.kumo.admin_token,
+        "KUMO_AUTH_PEPPER": settings.kumo.auth_pepper,
+    }.items():
+        value = secret.get_secret_value()
+        if value == _DEV_SECRET or len(value) < 32:
+            faults.append(f"{name} must be a random text of at least 32 characters")
+    if _DEV_KEY in settings.encryption_keys:
+        faults.append("ENCRYPTION_KEYS still holds the development key")
+    if settings.stripe.secret_key.get_secret_value().startswith("sk_test_"):
+        faults.append("STRIPE_SECRET_KEY is a test key")
+    if settings.clock_offset_file is not None:
+        faults.append("CLOCK_OFFSET_FILE moves the clock, which only a sandbox may do")
+    if "*" in settings.allowed_hosts:
+        faults.append("ALLOWED_HOSTS must list the host names that are served")
+    hosts = {"api.stripe.com", "api.namecheap.com", "api.cloudflare.com"}
+    for url in (
+        settings.stripe.api_base,
+        settings.namecheap.api_url,
+        settings.cloudflare.api_url,
+    ):
+        if urlsplit(url).hostname not in hosts:
+            faults.append(f"{url} is not the provider's own address")
+    return faults
+
+
+@lru_cache
+def get_settings() -> Settings:
+    return Settings()

@@ -1,0 +1,37 @@
+"""Applies the migrations below `versions/`; `alembic.ini` stands at backend/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
+
+_HERE = Path(__file__).parent
+
+
+def config() -> Config:
+    settings = Config()
+    settings.set_main_option("script_location", str(_HERE))
+    return settings
+
+
+def upgrade(engine: Engine) -> None:
+    """Bring the schema to the newest version; safe to repeat and to run twice at once."""
+    settings = config()
+    settings.attributes["engine"] = engine
+    command.upgrade(settings, "head")
+
+
+def head() -> str | None:
+    """The newest version there is."""
+    return ScriptDirectory.from_config(config()).get_current_head()
+
+
+def current(engine: Engine) -> str | None:
+    """The version the database is at."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()

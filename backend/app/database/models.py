@@ -1,0 +1,93 @@
+"""The index of every table, and `init_db(engine)`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Engine
+
+from app.database.migrations import upgrade
+from app.database.tables.base import Base, TenantOwned, new_id
+from app.database.tables.billing import (
+    DomainPurchase,
+    Invoice,
+    PaymentMethod,
+    ProviderEvent,
+    PurchaseState,
+    Transaction,
+    TransactionType,
+)
+from app.database.tables.domains import (
+    DKIMKey,
+    Domain,
+    DomainStatus,
+    DomainStep,
+    OperationState,
+    RegistrarOperation,
+    StepName,
+)
+from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
+from app.database.tables.messaging import Job, JobState, OutboxEvent
+from app.database.tables.sending import DeliveryEvent, InboxDay, Suppression
+from app.database.tables.tenancy import (
+    APIKey,
+    AuditLog,
+    IdempotencyRecord,
+    MailToken,
+    Operator,
+    Plan,
+    RefreshToken,
+    Role,
+    SubscriptionStatus,
+    SuspensionReason,
+    Tenant,
+    User,
+)
+
+__all__ = [
+    "APIKey",
+    "AuditLog",
+    "Base",
+    "DKIMKey",
+    "DeliveryEvent",
+    "Domain",
+    "DomainPurchase",
+    "DomainStatus",
+    "DomainStep",
+    "IdempotencyRecord",
+    "Inbox",
+    "InboxDay",
+    "InboxStatus",
+    "Invoice",
+    "Job",
+    "JobState",
+    "MailToken",
+    "OperationState",
+    "Operator",
+    "OutboxEvent",
+    "PaymentMethod",
+    "Plan",
+    "ProviderEvent",
+    "Provision",
+    "PurchaseState",
+    "RefreshToken",
+    "RegistrarOperation",
+    "Role",
+    "StepName",
+    "SubscriptionStatus",
+    "Suppression",
+    "SuspensionReason",
+    "Tenant",
+    "TenantOwned",
+    "Transaction",
+    "TransactionType",
+    "User",
+    "init_db",
+    "new_id",
+]
+
+
+def init_db(engine: Engine) -> None:
+    """Bring the database of `engine` to the newest schema; safe to repeat.
+
+    Runs the migrations, so that there is one history however a database was made.
+    """
+    upgrade(engine)

@@ -1,0 +1,1 @@
+"""Tables by area; `app.database.models` is the index."""

@@ -1,0 +1,127 @@
+"""Money: cards, invoices, the ledger, and what a domain purchase went through."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Numeric, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database.tables.base import Base, TenantOwned, Text, Updated
+
+
+class PaymentMethod(TenantOwned, Updated, Base):
+    __tablename__ = "payment_methods"
+
+    stripe_payment_method_id: Mapped[str] = mapped_column(String(64), unique=True)
+    card_brand: Mapped[str] = mapped_column(String(30))
+    card_last_four: Mapped[str] = mapped_column(String(4))
+    card_exp: Mapped[str] = mapped_column(String(7))
+    """MM/YYYY"""
+    card_fingerprint: Mapped[str | None] = mapped_column(String(64), index=True)
+    is_default: Mapped[bool] = mapped_column(default=False)
+    is_active: Mapped[bool] = mapped_column(default=True)
+
+
+class Invoice(TenantOwned, Updated, Base):
+    __tablename__ = "invoices"
+
+    stripe_invoice_id: Mapped[str] = mapped_column(String(64), unique=True)
+    number: Mapped[str | None] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(20), index=True)
+    billing_reason: Mapped[str | None] = mapped_column(String(40))
+    amount_due_cents: Mapped[int]
+    amount_paid_cents: Mapped[int]
+    currency: Mapped[str] = mapped_column(String(3))
+    attempt_count: Mapped[int] = mapped_column(default=0)
+    next_payment_attempt: Mapped[datetime | None]
+    hosted_invoice_url: Mapped[str | None] = mapped_column(String(500))
+    invoice_pdf: Mapped[str | None] = mapped_column(String(500))
+
+
+class TransactionType(StrEnum):
+    AUTHORISATION = "authorisation"
+    CAPTURE = "capture"
+    RELEASE = "release"
+    CHARGE = "charge"
+    FAILURE = "failure"
+    REFUND = "refund"
+
+
+class Transaction(TenantOwned, Base):
+    """The ledger: one row for each movement of money at Stripe, never changed."""
+
+    __tablename__ = "transaction_history"
+    __table_args__ = (
+        # One movement is told by several events; it is written once.
+        Index(
+            "uq_transaction_history_movement",
+            "stripe_transaction_id",
+            "transaction_type",
+            unique=True,
+        ),
+        Index("ix_transaction_history_tenant_id_created_at", "tenant_id", "created_at"),
+    )
+
+    transaction_type: Mapped[TransactionType] = mapped_column(Text(TransactionType))
+    amount: Mapped[Decimal] = mapped_column(Numeric(14, 2))
+    currency: Mapped[str] = mapped_column(String(3))
+    status: Mapped[str] = mapped_column(String(30))
+    stripe_transaction_id: Mapped[str] = mapped_column(String(64))
+    description: Mapped[str | None] = mapped_column(String(300))
+    purchase_id: Mapped[UUID | None] = mapped_column(index=True)
+
+
+class PurchaseState(StrEnum):
+    QUOTED = "quoted"
+    AUTHORISED = "authorised"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+    PAYMENT_FAILED = "payment_failed"
+    LOSS = "loss"
+    """Registered, but the hold could not be captured: for a human, never a second charge."""
+
+
+class DomainPurchase(TenantOwned, Updated, Base):
+    """A signed price offer for one name, and what became of the money."""
+
+    __tablename__ = "domain_purchases"
+
+    domain_name: Mapped[str] = mapped_column(String(253))
+    years: Mapped[int]
+    registrar: Mapped[str] = mapped_column(String(30))
+    cost_cents: Mapped[int]
+    """What the registrar asked when we quoted, ICANN fee included: the ceiling for buying."""
+    price_cents: Mapped[int]
+    currency: Mapped[str] = mapped_column(String(3), default="usd")
+    premium: Mapped[bool] = mapped_column(default=False)
+    expires_at: Mapped[datetime]
+    state: Mapped[PurchaseState] = mapped_column(Text(PurchaseState), default=PurchaseState.QUOTED)
+    stripe_payment_intent_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    domain_id: Mapped[UUID | None] = mapped_column(ForeignKey("domains.id"), unique=True)
+    failure: Mapped[str | None] = mapped_column(String(500))
+
+
+class ProviderEvent(Updated, Base):
+    """A webhook as it came, stored before it is believed, once per provider's event id."""
+
+    __tablename__ = "provider_events"
+    __table_args__ = (
+        Index("uq_provider_events_provider_id", "provider", "provider_id", unique=True),
+        Index(
+            "ix_provider_events_unhandled",
+            "created_at",
+            postgresql_where=text("handled_at IS NULL"),
+        ),
+    )
+
+    provider: Mapped[str] = mapped_column(String(20))
+    provider_id: Mapped[str] = mapped_column(String(80))
+    event_type: Mapped[str] = mapped_column(String(80))
+    occurred_at: Mapped[datetime]
+    payload: Mapped[dict[str, Any]]
+    handled_at: Mapped[datetime | None]

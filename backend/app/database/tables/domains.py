@@ -1,0 +1,129 @@
+"""Names, what was done to set them up, and their signing keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, Numeric, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database.tables.base import Base, TenantOwned, Text, Updated
+
+
+class DomainStatus(StrEnum):
+    PENDING_PAYMENT = "pending_payment"
+    REGISTERING = "registering"
+    REGISTERED = "registered"
+    CONFIGURING_DNS = "configuring_dns"
+    VERIFYING_DNS = "verifying_dns"
+    AUTHORIZING = "authorizing"
+    ACTIVE = "active"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    SUSPENDED = "suspended"
+
+
+class Domain(TenantOwned, Updated, Base):
+    __tablename__ = "domains"
+    __table_args__ = (
+        # A name has one living owner; a failed purchase frees it for the next try.
+        Index(
+            "uq_domains_domain_name_live",
+            "domain_name",
+            unique=True,
+            postgresql_where=text("status NOT IN ('failed', 'expired')"),
+        ),
+        Index("ix_domains_tenant_id_created_at", "tenant_id", "created_at"),
+    )
+
+    domain_name: Mapped[str] = mapped_column(String(253))
+    status: Mapped[DomainStatus] = mapped_column(Text(DomainStatus), index=True)
+    registrar_provider: Mapped[str | None] = mapped_column(String(30))
+    registrar_domain_id: Mapped[str | None] = mapped_column(String(64))
+    cloudflare_zone_id: Mapped[str | None] = mapped_column(String(64))
+    name_servers: Mapped[list[Any]] = mapped_column(default=list)
+    dns_records: Mapped[list[Any]] = mapped_column(default=list)
+    """What we want published: [{"type", "name", "content", "ttl", "priority"?, "purpose"}]."""
+    dkim_selector: Mapped[str | None] = mapped_column(String(63))
+    purchase_price: Mapped[Decimal | None] = mapped_column(Numeric(14, 2))
+    purchase_date: Mapped[datetime | None]
+    expiry_date: Mapped[datetime | None]
+    auto_renew: Mapped[bool] = mapped_column(default=True)
+    kumo_authorized: Mapped[bool] = mapped_column(default=False)
+    failure: Mapped[str | None] = mapped_column(String(500))
+
+
+class StepName(StrEnum):
+    PAYMENT = "payment"
+    REGISTRATION = "registration"
+    ZONE = "zone"
+    RECORDS = "records"
+    DELEGATION = "delegation"
+    VERIFICATION = "verification"
+    AUTHORIZATION = "authorization"
+
+
+class DomainStep(TenantOwned, Updated, Base):
+    """One step of setting a name up, with its times: what a progress bar shows."""
+
+    __tablename__ = "domain_steps"
+    __table_args__ = (UniqueConstraint("domain_id", "name"),)
+
+    domain_id: Mapped[UUID] = mapped_column(ForeignKey("domains.id", ondelete="CASCADE"))
+    name: Mapped[StepName] = mapped_column(Text(StepName))
+    state: Mapped[str] = mapped_column(String(20), default="pending")
+    """pending, running, done or failed."""
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    detail: Mapped[str | None] = mapped_column(String(500))
+
+
+class OperationState(StrEnum):
+    SUBMITTED = "submitted"
+    DONE = "done"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class RegistrarOperation(TenantOwned, Updated, Base):
+    """The intent to register, committed before the one call that cannot be repeated."""
+
+    __tablename__ = "registrar_operations"
+    __table_args__ = (
+        Index(
+            "uq_registrar_operations_open",
+            "domain_name",
+            unique=True,
+            postgresql_where=text("state IN ('submitted', 'unknown')"),
+        ),
+    )
+
+    domain_id: Mapped[UUID] = mapped_column(
+        ForeignKey("domains.id", ondelete="CASCADE"), index=True
+    )
+    domain_name: Mapped[str] = mapped_column(String(253))
+    kind: Mapped[str] = mapped_column(String(20), default="register")
+    state: Mapped[OperationState] = mapped_column(Text(OperationState))
+    order_id: Mapped[str | None] = mapped_column(String(64))
+    charged_cents: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(String(500))
+
+
+class DKIMKey(TenantOwned, Base):
+    """A signing key; a selector is never reused for another key (relays cache by selector)."""
+
+    __tablename__ = "dkim_keys"
+    __table_args__ = (UniqueConstraint("domain_id", "selector"),)
+
+    domain_id: Mapped[UUID] = mapped_column(ForeignKey("domains.id", ondelete="CASCADE"))
+    selector: Mapped[str] = mapped_column(String(63))
+    algorithm: Mapped[str] = mapped_column(String(20), default="rsa-sha256")
+    public_key: Mapped[str] = mapped_column(String(1000))
+    """Base64 of the SubjectPublicKeyInfo, as it stands in the record's p= tag."""
+    private_key: Mapped[bytes]
+    """PEM, encrypted."""

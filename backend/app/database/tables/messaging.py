@@ -1,0 +1,65 @@
+"""The outbox, and the jobs that its events become."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database.tables.base import Base, Text
+
+
+class OutboxEvent(Base):
+    """What must have consequences, written in the transaction of its cause."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_unsent", "id", postgresql_where=text("routed_at IS NULL")),)
+
+    event: Mapped[str] = mapped_column(String(60))
+    payload: Mapped[dict[str, Any]]
+    tenant_id: Mapped[UUID | None] = mapped_column(index=True)
+    routed_at: Mapped[datetime | None]
+    """When the relay turned it into jobs."""
+
+
+class JobState(StrEnum):
+    WAITING = "waiting"
+    """Due at next_try_at; the relay hands it to Celery then."""
+    SENT = "sent"
+    """Handed to Celery; taken back by the sweep if nothing comes of it."""
+    DONE = "done"
+    DEAD = "dead"
+    """Given up; an operator sees it and can replay it."""
+
+
+class Job(Base):
+    """One task for one event. The row is the truth; Celery is only the messenger."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("outbox_id", "task"),
+        Index(
+            "ix_jobs_due",
+            "next_try_at",
+            postgresql_where=text("state IN ('waiting', 'sent')"),
+        ),
+        Index("ix_jobs_state", "state"),
+    )
+
+    outbox_id: Mapped[UUID] = mapped_column(ForeignKey("outbox.id", ondelete="CASCADE"))
+    task: Mapped[str] = mapped_column(String(60))
+    payload: Mapped[dict[str, Any]]
+    tenant_id: Mapped[UUID | None] = mapped_column(index=True)
+    state: Mapped[JobState] = mapped_column(Text(JobState), default=JobState.WAITING)
+    attempts: Mapped[int] = mapped_column(default=0)
+    """Runs that ended in an error."""
+    deliveries: Mapped[int] = mapped_column(default=0)
+    """Runs that began since the last orderly end: a worker that dies leaves this raised."""
+    next_try_at: Mapped[datetime]
+    last_error: Mapped[str | None] = mapped_column(String(1000))
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]

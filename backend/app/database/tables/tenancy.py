@@ -1,0 +1,181 @@
+"""Tenants, their people, and everything that proves who asks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database.tables.base import Base, TenantOwned, Text, Updated
+
+
+class Plan(StrEnum):
+    STARTER = "starter"
+    GROWTH = "growth"
+    ENTERPRISE = "enterprise"
+
+
+class SubscriptionStatus(StrEnum):
+    TRIALING = "trialing"
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    TRIAL_EXPIRED = "trial_expired"
+    CANCELED = "canceled"
+    UNPAID = "unpaid"
+
+
+class SuspensionReason(StrEnum):
+    SPAM_COMPLAINT = "spam_complaint"
+    BLACKLISTED = "blacklisted"
+    PAYMENT_FAILED = "payment_failed"
+    TERMS_VIOLATION = "terms_violation"
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+    READ_ONLY = "read_only"
+
+
+class Tenant(Updated, Base):
+    __tablename__ = "tenants"
+    __table_args__ = (
+        CheckConstraint("domains_count >= 0 AND inboxes_count >= 0", name="counts"),
+        Index("ix_tenants_trial_ends_at", "trial_ends_at"),
+    )
+
+    company_name: Mapped[str] = mapped_column(String(200))
+    company_email: Mapped[str] = mapped_column(String(320))
+    subscription_tier: Mapped[Plan] = mapped_column(Text(Plan), default=Plan.STARTER)
+    subscription_status: Mapped[SubscriptionStatus] = mapped_column(
+        Text(SubscriptionStatus), default=SubscriptionStatus.TRIALING, index=True
+    )
+    stripe_customer_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    stripe_subscription_id: Mapped[str | None] = mapped_column(String(64), unique=True)
+    current_period_end: Mapped[datetime | None]
+    cancel_at_period_end: Mapped[bool] = mapped_column(default=False)
+    trial_started_at: Mapped[datetime]
+    trial_ends_at: Mapped[datetime]
+    trial_inbox_limit: Mapped[int] = mapped_column(default=5)
+    trial_domain_limit: Mapped[int] = mapped_column(default=1)
+    trial_converted: Mapped[bool] = mapped_column(default=False)
+    is_suspended: Mapped[bool] = mapped_column(default=False)
+    suspension_reason: Mapped[SuspensionReason | None] = mapped_column(Text(SuspensionReason))
+    suspended_at: Mapped[datetime | None]
+    domains_count: Mapped[int] = mapped_column(default=0)
+    inboxes_count: Mapped[int] = mapped_column(default=0)
+
+
+class User(TenantOwned, Updated, Base):
+    __tablename__ = "users"
+    __table_args__ = (Index("uq_users_email", "email", unique=True),)
+
+    email: Mapped[str] = mapped_column(String(320))
+    """Lower case: one address, one account."""
+    full_name: Mapped[str | None] = mapped_column(String(200))
+    password_hash: Mapped[str] = mapped_column(String(200))
+    role: Mapped[Role] = mapped_column(Text(Role), default=Role.OWNER)
+    is_admin: Mapped[bool] = mapped_column(default=False)
+    is_active: Mapped[bool] = mapped_column(default=True)
+    is_verified: Mapped[bool] = mapped_column(default=False)
+    two_factor_enabled: Mapped[bool] = mapped_column(default=False)
+    session_version: Mapped[int] = mapped_column(default=1)
+    """Part of every access token: raising it cuts all of them at once."""
+    last_login_at: Mapped[datetime | None]
+
+
+class RefreshToken(TenantOwned, Base):
+    __tablename__ = "refresh_tokens"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    family_id: Mapped[UUID] = mapped_column(index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    user_agent: Mapped[str | None] = mapped_column(String(300))
+    ip: Mapped[str | None] = mapped_column(String(45))
+
+
+class MailToken(TenantOwned, Base):
+    """One-time tokens sent by mail, hashed, bound to one purpose."""
+
+    __tablename__ = "mail_tokens"
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[str] = mapped_column(String(30))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class APIKey(TenantOwned, Base):
+    __tablename__ = "api_keys"
+
+    name: Mapped[str] = mapped_column(String(100))
+    prefix: Mapped[str] = mapped_column(String(20))
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    scopes: Mapped[list[Any]] = mapped_column(default=list)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Operator(Base):
+    """A person who runs the platform; no tenant of their own. Made by the command line only."""
+
+    __tablename__ = "operators"
+
+    name: Mapped[str] = mapped_column(String(100), unique=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class AuditLog(TenantOwned, Base):
+    """Who did what to what: append-only, also for the tenant to read."""
+
+    __tablename__ = "audit_logs"
+    __table_args__ = (
+        Index("ix_audit_logs_tenant_id_created_at", "tenant_id", "created_at"),
+        Index("ix_audit_logs_resource", "resource_type", "resource_id"),
+    )
+
+    action: Mapped[str] = mapped_column(String(60))
+    resource_type: Mapped[str] = mapped_column(String(40))
+    resource_id: Mapped[UUID | None]
+    actor_type: Mapped[str] = mapped_column(String(20))
+    """user, api_key, operator or system."""
+    actor_id: Mapped[UUID | None]
+    changes: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """{"field": [before, after]}, secrets left out."""
+    ip: Mapped[str | None] = mapped_column(String(45))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class IdempotencyRecord(TenantOwned, Base):
+    """The answer to a request that creates or spends, kept for a repeat with the same key."""
+
+    __tablename__ = "idempotency_records"
+    __table_args__ = (UniqueConstraint("tenant_id", "key"),)
+
+    key: Mapped[str] = mapped_column(String(255))
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    """SHA-256 over method, path and body."""
+    status_code: Mapped[int | None]
+    media_type: Mapped[str | None] = mapped_column(String(100))
+    body: Mapped[bytes | None]
+    """Encrypted, because it may hold passwords that are shown once."""
+    expires_at: Mapped[datetime] = mapped_column(index=True)

@@ -1,0 +1,106 @@
+"""Facts and requests that have consequences elsewhere; tasks/routing.py says which.
+
+An event carries ids only, so that whoever handles it later reads the present state.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events; a tenant's own events name the tenant, so that a pause can hold them."""
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def payload(self) -> dict[str, str]:
+        return {key: str(value) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class TenantEvent(Event):
+    tenant_id: UUID
+
+
+@dataclass(frozen=True)
+class TenantRegistered(TenantEvent):
+    user_id: UUID
+
+
+@dataclass(frozen=True)
+class TenantSuspended(TenantEvent):
+    pass
+
+
+@dataclass(frozen=True)
+class TenantReinstated(TenantEvent):
+    pass
+
+
+@dataclass(frozen=True)
+class PlanChanged(TenantEvent):
+    pass
+
+
+@dataclass(frozen=True)
+class ProviderEventReceived(Event):
+    provider_event_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainPurchaseAuthorised(TenantEvent):
+    purchase_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainRegistrationSubmitted(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainRegistered(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainRegistrationFailed(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainZoneCreated(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainRecordsPublished(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainDelegated(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainVerified(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainActivated(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class InboxesProvisioned(TenantEvent):
+    provision_id: UUID
+
+
+@dataclass(frozen=True)
+class InboxChanged(TenantEvent):
+    inbox_id: UUID
