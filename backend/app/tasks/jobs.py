@@ -1,0 +1,122 @@
+"""Running a job: the row decides, Celery only carries its id.
+
+A job that meets ProviderUnavailable waits and is tried again; any other error counts the same way,
+so that a bug mended by a deploy heals by itself. After MAX_ATTEMPTS, or three deliveries that ended
+in a dead worker, the job is dead: an operator sees it and can replay it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.database.session import ALL_TENANTS, transaction
+from app.database.tables.messaging import Job, JobState
+from app.errors import InboxGroveError
+from app.utils import monitoring
+
+MAX_ATTEMPTS = 12
+MAX_DELIVERIES = 3
+LEASE = timedelta(seconds=150)
+"""How long a sent job may stay silent before the sweep sends it again; above Celery's hard limit
+of 120 s (see celery_app), so that a living run is never doubled."""
+
+log = structlog.get_logger()
+Task = Callable[..., None]
+_tasks: dict[str, Task] = {}
+
+
+class Again(Exception):
+    """The step is not finished and nothing is wrong: look again after `seconds`."""
+
+    def __init__(self, seconds: float, why: str) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
+def task(name: str) -> Callable[[Task], Task]:
+    """Register a task by its routing name. It is called as `fn(db, **ids)` inside one transaction."""
+
+    def register(fn: Task) -> Task:
+        if name in _tasks:
+            raise RuntimeError(f"Two tasks are called {name}.")
+        _tasks[name] = fn
+        return fn
+
+    return register
+
+
+def known() -> frozenset[str]:
+    return frozenset(_tasks)
+
+
+def run(job_id: UUID) -> JobState | None:
+    """Run one job to its next state; None when there is nothing to do any more."""
+    begun = _begin(job_id)
+    if begun is None:
+        return None
+    name, payload = begun
+    with monitoring.job(name):
+        try:
+            ids = {key: UUID(value) for key, value in payload.items()}
+            # A tenant's own job sees that tenant's rows and no others.
+            with transaction(tenant=ids.get("tenant_id", ALL_TENANTS)) as db:
+                _tasks[name](db, **ids)
+                _finish(db, job_id)
+        except Again as again:
+            return _later(job_id, str(again), seconds=again.seconds, failed=False)
+        except Exception as error:
+            if not isinstance(error, InboxGroveError):
+                monitoring.report(error)
+            log.warning("job failed", job=str(job_id), task=name, error=str(error))
+            return _later(job_id, f"{type(error).__name__}: {error}", seconds=None, failed=True)
+    return JobState.DONE
+
+
+def _begin(job_id: UUID) -> tuple[str, dict[str, Any]] | None:
+    """Count the delivery in a transaction of its own, so that a crash leaves a trace."""
+    with transaction(tenant=ALL_TENANTS) as db:
+        job = db.get(Job, job_id, with_for_update=True)
+        if job is None or job.state != JobState.SENT:
+            return None
+        if job.deliveries >= MAX_DELIVERIES:
+            job.state, job.finished_at = JobState.DEAD, clock.now()
+            job.last_error = "The worker died three times while it ran this."
+            monitoring.QUARANTINED.inc()
+            return None
+        job.deliveries += 1
+        job.started_at = clock.now()
+        job.next_try_at = clock.now() + LEASE
+        return job.task, job.payload
+
+
+def _finish(db: Session, job_id: UUID) -> None:
+    # In the task's own transaction: the effect and the tick stand or fall together.
+    job = db.get_one(Job, job_id, with_for_update=True)
+    job.state, job.finished_at, job.deliveries = JobState.DONE, clock.now(), 0
+
+
+def _later(job_id: UUID, why: str, *, seconds: float | None, failed: bool) -> JobState:
+    with transaction(tenant=ALL_TENANTS) as db:
+        job = db.get_one(Job, job_id, with_for_update=True)
+        job.deliveries, job.last_error = 0, why[:1000]
+        if failed:
+            job.attempts += 1
+        if job.attempts >= MAX_ATTEMPTS:
+            job.state, job.finished_at = JobState.DEAD, clock.now()
+            return JobState.DEAD
+        wait = backoff(job.attempts) if seconds is None else seconds
+        job.state, job.next_try_at = JobState.WAITING, clock.now() + timedelta(seconds=wait)
+        return JobState.WAITING
+
+
+def backoff(attempts: int) -> float:
+    """Seconds before the next try: 2, 4, 8 … at most an hour, with a fifth of jitter."""
+    return min(2.0**attempts, 3600.0) * random.uniform(0.8, 1.2)  # noqa: S311  # No secret here.

@@ -1,0 +1,56 @@
+"""From event to tasks: the whole aftermath of the product on one screen."""
+
+from __future__ import annotations
+
+from app import events as e
+
+ROUTES: dict[str, tuple[str, ...]] = {
+    route.__name__: tasks
+    for route, tasks in {
+        # Identity
+        e.TenantRegistered: ("billing.send_verification_mail",),
+        # Money
+        e.ProviderEventReceived: ("billing.handle_provider_event",),
+        e.PlanChanged: ("provisioning.apply_plan_limits",),
+        # A purchase is a chain; each step is one transaction with at most one change outside.
+        e.DomainPurchaseAuthorised: ("domains.submit_registration",),
+        e.DomainRegistrationSubmitted: ("domains.register",),
+        e.DomainRegistered: ("billing.capture_purchase", "domains.create_zone"),
+        e.DomainRegistrationFailed: ("billing.release_purchase",),
+        e.DomainZoneCreated: ("domains.publish_records",),
+        e.DomainRecordsPublished: ("domains.delegate",),
+        e.DomainDelegated: ("domains.verify_dns",),
+        e.DomainVerified: ("domains.authorize_in_kumo",),
+        e.DomainActivated: (),
+        # Inboxes
+        e.InboxesProvisioned: ("provisioning.publish_inboxes",),
+        e.InboxChanged: ("provisioning.publish_inbox",),
+        # Kill switch
+        e.TenantSuspended: ("monitoring.silence_tenant",),
+        e.TenantReinstated: ("monitoring.revive_tenant",),
+    }.items()
+}
+
+UNSTOPPABLE = frozenset(
+    {
+        "billing.handle_provider_event",
+        "billing.capture_purchase",
+        "billing.release_purchase",
+        "billing.send_verification_mail",
+        "monitoring.silence_tenant",
+        "monitoring.revive_tenant",
+    }
+)
+"""What goes on while a tenant is suspended: money already in flight, and the kill switch itself."""
+
+QUEUES: dict[str, str] = {
+    "billing": "money",
+    "domains": "money",
+    "provisioning": "provision",
+    "monitoring": "default",
+}
+"""Queue by area of the task: a flood in one must not hold up another."""
+
+
+def queue_of(task: str) -> str:
+    return QUEUES[task.partition(".")[0]]

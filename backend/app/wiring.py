@@ -1,0 +1,85 @@
+"""The composition root: the only place that knows concrete clients."""
+
+from __future__ import annotations
+
+import httpx
+from redis import Redis
+
+from app import clock
+from app.config import Settings, get_settings
+from app.integrations import ports
+from app.integrations.cloudflare_client import CloudflareClient
+from app.integrations.dns_resolver import Resolver
+from app.integrations.kumo_client import KumoClient
+from app.integrations.mailer import SMTPMailer
+from app.integrations.namecheap_client import NamecheapClient
+from app.integrations.stripe_client import StripeGateway
+from app.utils import monitoring, security
+
+
+def boot(settings: Settings | None = None) -> Settings:
+    """Prepare a process: clock, secrets, logs, providers. Safe to repeat."""
+    settings = settings or get_settings()
+    clock.follow(settings.clock_offset_file)
+    security.configure(
+        signing_key=settings.secret_key.get_secret_value(),
+        encryption_keys=settings.encryption_keys,
+        inbox_pepper=settings.kumo.auth_pepper.get_secret_value(),
+    )
+    monitoring.configure(
+        level=settings.log_level,
+        fmt=settings.log_format,
+        sentry_dsn=settings.sentry_dsn,
+        release=settings.release,
+        environment=settings.environment,
+    )
+    ports.install(build_providers(settings))
+    return settings
+
+
+def build_redis(settings: Settings) -> Redis:
+    """A frozen Redis must not hang a request: half a second, one try."""
+    return Redis.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        socket_timeout=0.5,
+        socket_connect_timeout=0.5,
+        retry=None,
+        health_check_interval=30,
+    )
+
+
+def build_providers(settings: Settings) -> ports.Providers:
+    http = httpx.Client(timeout=httpx.Timeout(15.0, connect=3.0), follow_redirects=False)
+    return ports.Providers(
+        payments=StripeGateway(
+            secret_key=settings.stripe.secret_key.get_secret_value(),
+            webhook_secret=settings.stripe.webhook_secret.get_secret_value(),
+            api_base=settings.stripe.api_base,
+            timeout_seconds=settings.stripe.timeout_seconds,
+        ),
+        registrar=NamecheapClient(
+            http=http,
+            redis=build_redis(settings),
+            url=settings.namecheap.api_url,
+            api_user=settings.namecheap.api_user,
+            api_key=settings.namecheap.api_key.get_secret_value(),
+            username=settings.namecheap.username,
+            client_ip=settings.namecheap.client_ip,
+            registrant=settings.registrant.model_dump(),
+        ),
+        dns=CloudflareClient(
+            http=http,
+            url=settings.cloudflare.api_url,
+            token=settings.cloudflare.api_token.get_secret_value(),
+            account_id=settings.cloudflare.account_id,
+        ),
+        resolver=Resolver(servers=settings.dns_resolvers),
+        mail=KumoClient(
+            http=http,
+            redis=build_redis(settings),
+            admin_urls=settings.kumo.admin_urls,
+            admin_token=settings.kumo.admin_token.get_secret_value(),
+        ),
+        mailer=SMTPMailer(url=settings.smtp_url, sender=settings.mail_from),
+    )
