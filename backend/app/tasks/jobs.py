@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -29,16 +30,21 @@ LEASE = timedelta(seconds=150)
 of 120 s (see celery_app), so that a living run is never doubled."""
 
 log = structlog.get_logger()
-Task = Callable[..., None]
+
+
+@dataclass(frozen=True)
+class Again:
+    """What a task returns when nothing is wrong but the step is not finished.
+
+    Its writes are committed, and it is run again after `seconds`.
+    """
+
+    seconds: float
+    why: str
+
+
+Task = Callable[..., Again | None]
 _tasks: dict[str, Task] = {}
-
-
-class Again(Exception):
-    """The step is not finished and nothing is wrong: look again after `seconds`."""
-
-    def __init__(self, seconds: float, why: str) -> None:
-        super().__init__(why)
-        self.seconds = seconds
 
 
 def task(name: str) -> Callable[[Task], Task]:
@@ -68,16 +74,13 @@ def run(job_id: UUID) -> JobState | None:
             ids = {key: UUID(value) for key, value in payload.items()}
             # A tenant's own job sees that tenant's rows and no others.
             with transaction(tenant=ids.get("tenant_id", ALL_TENANTS)) as db:
-                _tasks[name](db, **ids)
-                _finish(db, job_id)
-        except Again as again:
-            return _later(job_id, str(again), seconds=again.seconds, failed=False)
+                again = _tasks[name](db, **ids)
+                return _finish(db, job_id, again)
         except Exception as error:
             if not isinstance(error, InboxGroveError):
                 monitoring.report(error)
             log.warning("job failed", job=str(job_id), task=name, error=str(error))
-            return _later(job_id, f"{type(error).__name__}: {error}", seconds=None, failed=True)
-    return JobState.DONE
+            return _failed(job_id, f"{type(error).__name__}: {error}")
 
 
 def _begin(job_id: UUID) -> tuple[str, dict[str, Any]] | None:
@@ -97,24 +100,29 @@ def _begin(job_id: UUID) -> tuple[str, dict[str, Any]] | None:
         return job.task, job.payload
 
 
-def _finish(db: Session, job_id: UUID) -> None:
+def _finish(db: Session, job_id: UUID, again: Again | None) -> JobState:
     # In the task's own transaction: the effect and the tick stand or fall together.
     job = db.get_one(Job, job_id, with_for_update=True)
-    job.state, job.finished_at, job.deliveries = JobState.DONE, clock.now(), 0
+    job.deliveries = 0
+    if again is None:
+        job.state, job.finished_at, job.last_error = JobState.DONE, clock.now(), None
+    else:
+        job.state, job.last_error = JobState.WAITING, again.why[:1000]
+        job.next_try_at = clock.now() + timedelta(seconds=again.seconds)
+    return job.state
 
 
-def _later(job_id: UUID, why: str, *, seconds: float | None, failed: bool) -> JobState:
+def _failed(job_id: UUID, why: str) -> JobState:
     with transaction(tenant=ALL_TENANTS) as db:
         job = db.get_one(Job, job_id, with_for_update=True)
         job.deliveries, job.last_error = 0, why[:1000]
-        if failed:
-            job.attempts += 1
+        job.attempts += 1
         if job.attempts >= MAX_ATTEMPTS:
             job.state, job.finished_at = JobState.DEAD, clock.now()
-            return JobState.DEAD
-        wait = backoff(job.attempts) if seconds is None else seconds
-        job.state, job.next_try_at = JobState.WAITING, clock.now() + timedelta(seconds=wait)
-        return JobState.WAITING
+        else:
+            job.state = JobState.WAITING
+            job.next_try_at = clock.now() + timedelta(seconds=backoff(job.attempts))
+        return job.state
 
 
 def backoff(attempts: int) -> float:
