@@ -104,3 +104,31 @@ class InboxesProvisioned(TenantEvent):
 @dataclass(frozen=True)
 class InboxChanged(TenantEvent):
     inbox_id: UUID
+
+
+# Facts of the calendar; tasks/schedule.py says how often each comes true.
+
+
+@dataclass(frozen=True)
+class TrialsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class WarmupDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class HoldsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class MailPlaneCheckDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class HousekeepingDue(Event):
+    pass

@@ -25,7 +25,7 @@ from app.database.tables.domains import (
     StepName,
 )
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
-from app.database.tables.messaging import Job, JobState, OutboxEvent
+from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
 from app.database.tables.sending import DeliveryEvent, InboxDay, Suppression
 from app.database.tables.tenancy import (
     APIKey,
@@ -71,6 +71,7 @@ __all__ = [
     "RefreshToken",
     "RegistrarOperation",
     "Role",
+    "ScheduledRun",
     "StepName",
     "SubscriptionStatus",
     "Suppression",

@@ -28,6 +28,12 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # Kill switch
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant",),
+        # The calendar
+        e.TrialsDue: ("billing.expire_trials",),
+        e.HoldsDue: ("billing.release_stale_holds",),
+        e.WarmupDue: ("provisioning.advance_warmup",),
+        e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
+        e.HousekeepingDue: ("monitoring.housekeeping",),
     }.items()
 }
 

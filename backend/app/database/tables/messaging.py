@@ -63,3 +63,14 @@ class Job(Base):
     last_error: Mapped[str | None] = mapped_column(String(1000))
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class ScheduledRun(Base):
+    """One period of one schedule, claimed once: two beats or a late one do no harm."""
+
+    __tablename__ = "scheduled_runs"
+    __table_args__ = (UniqueConstraint("name", "period"),)
+
+    name: Mapped[str] = mapped_column(String(60))
+    period: Mapped[datetime]
+    """The instant the period began."""

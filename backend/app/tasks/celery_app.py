@@ -1,0 +1,90 @@
+"""Celery, set up to lose nothing: at least once, small prefetch, no long waits in the broker."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init
+
+from app import wiring
+from app.config import get_settings
+from app.database.session import ALL_TENANTS, engine, transaction
+from app.tasks import (  # noqa: F401  # Importing the areas registers their tasks.
+    billing_tasks,
+    domain_tasks,
+    jobs,
+    monitoring_tasks,
+    provisioning_tasks,
+    schedule,
+)
+from app.tasks.routing import QUEUES, queue_of
+
+VISIBILITY_SECONDS = 300
+"""After this a message that nobody acknowledged is delivered again; above the hard time limit."""
+
+_broker_options = {
+    "visibility_timeout": VISIBILITY_SECONDS,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 1,
+    "global_keyprefix": "celery:",
+}
+
+app = Celery("inboxgrove", broker=get_settings().redis_url)
+app.conf.update(
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    worker_prefetch_multiplier=1,
+    task_time_limit=120,
+    task_soft_time_limit=90,
+    task_ignore_result=True,
+    task_publish_retry=False,
+    task_serializer="json",
+    accept_content=["json"],
+    broker_transport_options=_broker_options,
+    visibility_timeout=VISIBILITY_SECONDS,
+    broker_connection_retry_on_startup=True,
+    worker_soft_shutdown_timeout=30,
+    worker_enable_soft_shutdown_on_idle=True,
+    worker_hijack_root_logger=False,
+    task_default_queue="default",
+    beat_schedule={"tick": {"task": "schedule.tick", "schedule": 5.0, "options": {"expires": 30}}},
+    timezone="UTC",
+)
+
+ALL_QUEUES = ",".join(sorted({*QUEUES.values(), "default"}))
+
+
+def send(task: str, job_id: UUID) -> None:
+    """Hand a job to a worker; raises when the broker does not take it."""
+    app.send_task(task, args=[str(job_id)], queue=queue_of(task))
+
+
+def _register(name: str) -> None:
+    def run(job_id: str) -> None:
+        jobs.run(UUID(job_id))
+
+    app.task(name=name)(run)
+
+
+for _name in sorted(jobs.known()):
+    _register(_name)
+
+
+@app.task(name="schedule.tick")
+def tick() -> None:
+    with transaction(tenant=ALL_TENANTS) as db:
+        schedule.tick(db)
+
+
+@worker_process_init.connect
+def _fresh_process(**_: Any) -> None:
+    # Connections must not be shared with the parent that forked us.
+    engine.dispose(close=False)
+    wiring.boot()
+
+
+@setup_logging.connect
+def _keep_our_logs(**_: Any) -> None:
+    """Connecting to this signal is what tells Celery to leave logging alone."""
