@@ -52,6 +52,15 @@ def build_redis(settings: Settings) -> Redis:
 def build_providers(settings: Settings) -> ports.Providers:
     http = httpx.Client(timeout=httpx.Timeout(15.0, connect=3.0), follow_redirects=False)
     return ports.Providers(
+        platform=ports.Platform(
+            mail_zone=settings.mail_zone,
+            submission_host=settings.submission_host,
+            submission_port=settings.submission_port,
+            domain_margin_percent=settings.pricing.domain_margin_percent,
+            domain_fixed_cents=settings.pricing.domain_fixed_cents,
+            quote_minutes=settings.pricing.quote_minutes,
+            public_url=settings.public_url,
+        ),
         payments=StripeGateway(
             secret_key=settings.stripe.secret_key.get_secret_value(),
             webhook_secret=settings.stripe.webhook_secret.get_secret_value(),

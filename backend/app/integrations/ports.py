@@ -309,8 +309,24 @@ class Mailer(Protocol):
 
 
 @dataclass(frozen=True)
+class Platform:
+    """What this installation is to the outside, from Settings."""
+
+    mail_zone: str
+    """The zone of our sending hosts: mx1.<zone>, _spf.<zone>, bounce.<zone>."""
+    submission_host: str
+    submission_port: int
+    domain_margin_percent: int
+    domain_fixed_cents: int
+    quote_minutes: int
+    public_url: str
+
+
+@dataclass(frozen=True)
 class Providers:
     """Everything outside, built once by wiring."""
+
+    platform: Platform
 
     payments: PaymentGateway
     registrar: Registrar

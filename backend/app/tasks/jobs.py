@@ -48,7 +48,7 @@ _tasks: dict[str, Task] = {}
 
 
 def task(name: str) -> Callable[[Task], Task]:
-    """Register a task by its routing name. It is called as `fn(db, **ids)` inside one transaction."""
+    """Register a task by its routing name; it is called as `fn(db, **ids)` in one transaction."""
 
     def register(fn: Task) -> Task:
         if name in _tasks:

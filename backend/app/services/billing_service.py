@@ -1,0 +1,233 @@
+"""Money: cards, holds for domains, webhooks, the ledger."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from app import clock, errors, events
+from app.database import audit, outbox
+from app.database.models import (
+    DomainPurchase,
+    ProviderEvent,
+    PurchaseState,
+    Tenant,
+    TransactionType,
+    new_id,
+)
+from app.database.session import ALL_TENANTS, transaction
+from app.integrations import ports
+from app.services import ledger
+from app.services.registrar_service import RegistrarService
+from app.services.subscription_service import SubscriptionService
+
+
+class BillingService:
+    """Every movement of money goes through here; Stripe decides, we mirror."""
+
+    @staticmethod
+    def create_setup_intent(
+        tenant: Tenant, db: Session, *, payments: ports.PaymentGateway | None = None
+    ) -> ports.Intent:
+        """A SetupIntent to collect another card; nothing is charged."""
+        payments = payments or ports.current().payments
+        intent = payments.create_setup_intent(
+            customer=_customer(tenant),
+            tenant_id=str(tenant.id),
+            key=f"seti:{tenant.id}:{new_id()}",
+        )
+        audit.write(db, tenant.id, "card_requested", "tenant", tenant.id)
+        return intent
+
+    @staticmethod
+    def request_domain_purchase(
+        tenant: Tenant,
+        domain_name: str,
+        years: int,
+        db: Session,
+        *,
+        providers: ports.Providers | None = None,
+    ) -> tuple[DomainPurchase, ports.Intent]:
+        """Quote a name and place the PaymentIntent that will hold its price.
+
+        Nothing is held until the card is confirmed in the browser, nothing captured before the name
+        is registered. Raises Invalid, DomainTaken, DomainLimitExceeded, TenantSuspended,
+        TrialExpired and provider errors; nothing is kept then.
+        """
+        providers = providers or ports.current()
+        SubscriptionService.require_active(tenant, db)
+        _refuse_beyond_plan(tenant)
+        quote = RegistrarService.quote(domain_name, years, providers=providers)
+        purchase = DomainPurchase(
+            id=new_id(),
+            tenant_id=tenant.id,
+            domain_name=quote.domain_name,
+            years=years,
+            registrar=providers.registrar.name,
+            cost_cents=quote.cost_cents,
+            price_cents=quote.price_cents,
+            currency=quote.currency,
+            premium=quote.premium,
+            expires_at=clock.now() + timedelta(minutes=providers.platform.quote_minutes),
+            state=PurchaseState.QUOTED,
+        )
+        intent = providers.payments.create_payment_intent(
+            customer=_customer(tenant),
+            amount=purchase.price_cents,
+            currency=purchase.currency,
+            description=f"Domain {purchase.domain_name}, {years} year(s)",
+            metadata={
+                "tenant_id": str(tenant.id),
+                "order_id": str(purchase.id),
+                "domain": purchase.domain_name,
+            },
+            key=f"pi:{purchase.id}",
+        )
+        purchase.stripe_payment_intent_id = intent.id
+        db.add(purchase)
+        audit.write(
+            db,
+            tenant.id,
+            "domain_quoted",
+            "domain_purchase",
+            purchase.id,
+            {"domain_name": [None, purchase.domain_name], "price": [None, purchase.price_cents]},
+        )
+        return purchase, intent
+
+    @staticmethod
+    def charge_for_domain(
+        purchase_id: UUID, db: Session, *, payments: ports.PaymentGateway | None = None
+    ) -> DomainPurchase:
+        """Capture the hold of a registered name. Repeats are harmless.
+
+        A hold that is gone becomes a loss for a human to settle, never a second charge.
+        """
+        payments = payments or ports.current().payments
+        purchase = _lock_purchase(purchase_id, db)
+        if purchase.state != PurchaseState.AUTHORISED:
+            return purchase
+        intent_id = _intent_of(purchase)
+        try:
+            intent = payments.capture(intent_id, key=f"cap:{purchase.id}")
+        except errors.ProviderFailed as error:
+            # Perhaps it was captured before and only the answer was lost: look, then judge.
+            intent = payments.get_payment_intent(intent_id)
+            if intent.status != "succeeded":
+                _move(purchase, PurchaseState.LOSS, db, failure=error.message)
+                return purchase
+        ledger.post(
+            db,
+            purchase.tenant_id,
+            TransactionType.CAPTURE,
+            stripe_id=intent_id,
+            cents=intent.amount_received or purchase.price_cents,
+            currency=purchase.currency,
+            description=f"Domain {purchase.domain_name}",
+            purchase_id=purchase.id,
+        )
+        _move(purchase, PurchaseState.CAPTURED, db)
+        return purchase
+
+    @staticmethod
+    def release_purchase(
+        purchase_id: UUID, db: Session, *, payments: ports.PaymentGateway | None = None
+    ) -> DomainPurchase:
+        """Cancel the hold of a name that could not be had. Repeats are harmless."""
+        payments = payments or ports.current().payments
+        purchase = _lock_purchase(purchase_id, db)
+        if purchase.state not in {PurchaseState.QUOTED, PurchaseState.AUTHORISED}:
+            return purchase
+        intent_id = _intent_of(purchase)
+        held = purchase.state == PurchaseState.AUTHORISED
+        payments.release(intent_id, key=f"void:{purchase.id}")
+        if held:
+            ledger.post(
+                db,
+                purchase.tenant_id,
+                TransactionType.RELEASE,
+                stripe_id=intent_id,
+                cents=purchase.price_cents,
+                currency=purchase.currency,
+                description=f"Domain {purchase.domain_name}: the hold was released",
+                purchase_id=purchase.id,
+            )
+        _move(purchase, PurchaseState.VOIDED, db)
+        return purchase
+
+    @staticmethod
+    def handle_webhook(
+        payload: bytes, sig_header: str, *, payments: ports.PaymentGateway | None = None
+    ) -> UUID | None:
+        """Verify and store one Stripe event, once; a task does the work later.
+
+        Opens its own transaction, because it must be durable before Stripe is told 200. Returns the
+        id of our row, None when it was handled before. Raises Invalid for a bad signature.
+        """
+        payments = payments or ports.current().payments
+        event = payments.read_webhook(payload, sig_header)
+        with transaction(tenant=ALL_TENANTS) as db:
+            row_id = db.scalar(
+                insert(ProviderEvent)
+                .values(
+                    id=new_id(),
+                    created_at=clock.now(),
+                    updated_at=clock.now(),
+                    provider="stripe",
+                    provider_id=event.id,
+                    event_type=event.type,
+                    occurred_at=event.created,
+                    payload=event.payload,
+                )
+                .on_conflict_do_nothing()
+                .returning(ProviderEvent.id)
+            )
+            if row_id is not None:
+                outbox.record(db, events.ProviderEventReceived(provider_event_id=row_id))
+        return row_id
+
+
+def _refuse_beyond_plan(tenant: Tenant) -> None:
+    limit = SubscriptionService.limits_of(tenant).domains
+    if tenant.domains_count >= limit:
+        raise errors.DomainLimitExceeded(limit=limit, used=tenant.domains_count, requested=1)
+
+
+def _customer(tenant: Tenant) -> str:
+    if tenant.stripe_customer_id is None:
+        raise errors.Conflict("The account is still being opened. Try again in a moment.")
+    return tenant.stripe_customer_id
+
+
+def _intent_of(purchase: DomainPurchase) -> str:
+    if purchase.stripe_payment_intent_id is None:
+        raise errors.Conflict("This purchase has no payment.")
+    return purchase.stripe_payment_intent_id
+
+
+def _lock_purchase(purchase_id: UUID, db: Session) -> DomainPurchase:
+    purchase = db.scalars(
+        select(DomainPurchase).where(DomainPurchase.id == purchase_id).with_for_update()
+    ).one_or_none()
+    if purchase is None:
+        raise errors.NotFound(resource="purchase")
+    return purchase
+
+
+def _move(
+    purchase: DomainPurchase, state: PurchaseState, db: Session, failure: str | None = None
+) -> None:
+    before, purchase.state = purchase.state, state
+    purchase.failure = failure
+    audit.write(
+        db,
+        purchase.tenant_id,
+        f"domain_purchase_{state}",
+        "domain_purchase",
+        purchase.id,
+        {"state": [str(before), str(state)]},
+    )
