@@ -52,6 +52,11 @@ class ProviderEventReceived(Event):
 
 
 @dataclass(frozen=True)
+class DomainHoldPlaced(TenantEvent):
+    purchase_id: UUID
+
+
+@dataclass(frozen=True)
 class DomainPurchaseAuthorised(TenantEvent):
     purchase_id: UUID
 

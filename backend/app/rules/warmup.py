@@ -5,8 +5,12 @@ No engagement is faked and none is bought: the ramp limits what the owner may se
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 FIRST_DAY = 20
 """Messages on the first day."""
+
+ONE_DAY = timedelta(days=1)
 
 MAX_STEP = 0.20
 """At most a fifth more than the day before."""

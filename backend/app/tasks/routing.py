@@ -13,6 +13,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.ProviderEventReceived: ("billing.handle_provider_event",),
         e.PlanChanged: ("provisioning.apply_plan_limits",),
         # A purchase is a chain; each step is one transaction with at most one change outside.
+        e.DomainHoldPlaced: ("domains.request_purchase",),
         e.DomainPurchaseAuthorised: ("domains.submit_registration",),
         e.DomainRegistrationSubmitted: ("domains.register",),
         e.DomainRegistered: ("billing.capture_purchase", "domains.create_zone"),

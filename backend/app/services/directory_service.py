@@ -1,0 +1,132 @@
+"""Keeping the mail plane's directory equal to the database, which is the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.database.models import Domain, DomainStatus, Inbox, InboxStatus, Suppression, Tenant
+from app.integrations import ports
+from app.services.subscription_service import SubscriptionService
+
+BLOCK = 1_000
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """What a reconciliation found and mended."""
+
+    checked: int
+    inboxes: int
+    killed: int
+    revived: int
+
+
+class DirectoryService:
+    @staticmethod
+    def entry(inbox: Inbox, *, status: str | None = None) -> ports.InboxEntry:
+        return ports.InboxEntry(
+            username=inbox.username.lower(),
+            inbox_id=str(inbox.id),
+            tenant_id=str(inbox.tenant_id),
+            domain=inbox.full_email.rpartition("@")[2],
+            email=inbox.full_email,
+            password_hmac=inbox.password_hmac,
+            status=status or str(inbox.status),
+            daily_limit=inbox.daily_limit,
+            monthly_limit=inbox.monthly_limit,
+        )
+
+    @staticmethod
+    def open(tenant: Tenant) -> bool:
+        """Whether this tenant's inboxes may log in at all."""
+        return SubscriptionService.may_send(tenant)
+
+    @staticmethod
+    def publish(
+        inboxes: Sequence[Inbox], mail: ports.MailPlatform, *, sending: bool = True
+    ) -> None:
+        """Write living inboxes, remove deleted ones; without `sending` they are written paused."""
+        gone = [i.username.lower() for i in inboxes if i.status == InboxStatus.DELETED]
+        living = [
+            DirectoryService.entry(i, status=None if sending else "paused")
+            for i in inboxes
+            if i.status in {InboxStatus.ACTIVE, InboxStatus.PAUSED}
+        ]
+        if gone:
+            mail.remove_inboxes(gone)
+        if living:
+            mail.publish_inboxes(living)
+        if gone or living:
+            mail.reload()
+
+    @staticmethod
+    def reconcile(db: Session, mail: ports.MailPlatform) -> Repairs:
+        """Compare the directory with the database and repair it; also after Redis was wiped.
+
+        Expects a session that sees all tenants.
+        """
+        tenants = {tenant.id: tenant for tenant in db.scalars(select(Tenant))}
+        killed, revived = _kill_set(tenants, mail)
+        checked = repaired = 0
+        last: UUID | None = None
+        while True:
+            block = _block(db, last)
+            if not block:
+                break
+            last = block[-1].id
+            checked += len(block)
+            wanted = [
+                DirectoryService.entry(
+                    inbox,
+                    status=None if DirectoryService.open(tenants[inbox.tenant_id]) else "paused",
+                )
+                for inbox in block
+            ]
+            held = mail.directory([entry.username for entry in wanted])
+            drifted = [entry for entry in wanted if held.get(entry.username) != entry]
+            if drifted:
+                mail.publish_inboxes(drifted)
+                repaired += len(drifted)
+        _domains_and_suppressions(db, mail, wiped=repaired > 0)
+        if repaired:
+            mail.reload()
+        return Repairs(checked, repaired, killed, revived)
+
+
+def _block(db: Session, last: UUID | None) -> Sequence[Inbox]:
+    living = select(Inbox).where(Inbox.status.in_([InboxStatus.ACTIVE, InboxStatus.PAUSED]))
+    if last is not None:
+        living = living.where(Inbox.id > last)
+    return db.scalars(living.order_by(Inbox.id).limit(BLOCK)).all()
+
+
+def _kill_set(tenants: dict[UUID, Tenant], mail: ports.MailPlatform) -> tuple[int, int]:
+    suspended = {str(tenant.id) for tenant in tenants.values() if tenant.is_suspended}
+    held = mail.killed_tenants()
+    for tenant_id in suspended - held:
+        mail.kill_tenant(tenant_id, reason="reconciled")
+    stale = held - suspended
+    for tenant_id in stale:
+        mail.revive_tenant(tenant_id)
+    return len(suspended - held), len(stale)
+
+
+def _domains_and_suppressions(db: Session, mail: ports.MailPlatform, *, wiped: bool) -> None:
+    """Writing them is cheap and idempotent; it is done when something was found missing."""
+    if not wiped:
+        return
+    for domain in db.scalars(select(Domain).where(Domain.kumo_authorized)):
+        if domain.status == DomainStatus.ACTIVE and domain.dkim_selector is not None:
+            mail.add_relay(
+                domain.domain_name, tenant_id=str(domain.tenant_id), selector=domain.dkim_selector
+            )
+    by_tenant: dict[UUID, list[str]] = {}
+    for row in db.scalars(select(Suppression)):
+        by_tenant.setdefault(row.tenant_id, []).append(row.target)
+    for tenant_id, targets in by_tenant.items():
+        mail.suppress(str(tenant_id), targets)

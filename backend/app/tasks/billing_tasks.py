@@ -1,0 +1,93 @@
+"""Jobs about money and about the people who pay."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.database.models import (
+    Domain,
+    DomainPurchase,
+    ProviderEvent,
+    PurchaseState,
+    SubscriptionStatus,
+    Tenant,
+)
+from app.integrations import ports
+from app.services import stripe_events
+from app.services.billing_service import BillingService
+from app.services.identity_service import IdentityService
+from app.services.subscription_service import SubscriptionService
+from app.tasks.jobs import task
+
+BATCH = 200
+
+
+@task("billing.send_verification_mail")
+def send_verification_mail(db: Session, tenant_id: UUID, user_id: UUID) -> None:  # noqa: ARG001
+    IdentityService.send_verification(user_id, db)
+
+
+@task("billing.handle_provider_event")
+def handle_provider_event(db: Session, provider_event_id: UUID) -> None:
+    event = db.get(ProviderEvent, provider_event_id, with_for_update=True)
+    if event is not None and event.handled_at is None:
+        stripe_events.apply(db, event, ports.current().payments)
+
+
+@task("billing.capture_purchase")
+def capture_purchase(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    purchase_id = _purchase_of(domain_id, db)
+    if purchase_id is not None:
+        BillingService.charge_for_domain(purchase_id, db)
+
+
+@task("billing.release_purchase")
+def release_purchase(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    purchase_id = _purchase_of(domain_id, db)
+    if purchase_id is not None:
+        BillingService.release_purchase(purchase_id, db)
+
+
+def _purchase_of(domain_id: UUID, db: Session) -> UUID | None:
+    return db.scalar(
+        select(DomainPurchase.id)
+        .join(Domain, Domain.id == DomainPurchase.domain_id)
+        .where(Domain.id == domain_id)
+    )
+
+
+@task("billing.expire_trials")
+def expire_trials(db: Session) -> None:
+    """Trials that are over and have no card."""
+    due = db.scalars(
+        select(Tenant)
+        .where(
+            Tenant.subscription_status == SubscriptionStatus.TRIALING,
+            Tenant.trial_ends_at <= clock.now(),
+            Tenant.stripe_subscription_id.is_(None),
+        )
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    )
+    for tenant in due:
+        SubscriptionService.check_trial_expired(tenant, db)
+
+
+@task("billing.release_stale_holds")
+def release_stale_holds(db: Session) -> None:
+    """Quotes that nobody took up: cancel their intents, so that no hold stays on a card."""
+    stale = db.scalars(
+        select(DomainPurchase.id)
+        .where(
+            DomainPurchase.state == PurchaseState.QUOTED,
+            DomainPurchase.expires_at < clock.now() - timedelta(hours=1),
+        )
+        .limit(1)
+    ).all()
+    for purchase_id in stale:
+        BillingService.release_purchase(purchase_id, db)

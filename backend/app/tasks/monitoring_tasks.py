@@ -1,0 +1,65 @@
+"""The kill switch at the relay, and keeping the house in order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.database.models import (
+    IdempotencyRecord,
+    Job,
+    JobState,
+    OutboxEvent,
+    ScheduledRun,
+    Tenant,
+)
+from app.integrations import ports
+from app.services.directory_service import DirectoryService
+from app.tasks.jobs import task
+from app.utils import monitoring
+
+KEEP = timedelta(days=7)
+log = structlog.get_logger()
+
+
+@task("monitoring.silence_tenant")
+def silence_tenant(db: Session, tenant_id: UUID) -> None:
+    """Have the relay refuse a suspended tenant; one that was reinstated meanwhile is left alone."""
+    tenant = db.get(Tenant, tenant_id, with_for_update=True)
+    if tenant is None or not tenant.is_suspended or tenant.suspended_at is None:
+        return
+    ports.current().mail.kill_tenant(str(tenant_id), reason=str(tenant.suspension_reason))
+    monitoring.KILL_LATENCY.observe((clock.now() - tenant.suspended_at).total_seconds())
+
+
+@task("monitoring.revive_tenant")
+def revive_tenant(db: Session, tenant_id: UUID) -> None:
+    tenant = db.get(Tenant, tenant_id, with_for_update=True)
+    if tenant is not None and not tenant.is_suspended:
+        ports.current().mail.revive_tenant(str(tenant_id))
+
+
+@task("monitoring.reconcile_mail_plane")
+def reconcile_mail_plane(db: Session) -> None:
+    repairs = DirectoryService.reconcile(db, ports.current().mail)
+    if repairs.inboxes or repairs.killed or repairs.revived:
+        log.warning("mail plane had drifted", repairs=repairs)
+
+
+@task("monitoring.housekeeping")
+def housekeeping(db: Session) -> None:
+    """Forget what has served its time: finished jobs, answered requests, past periods."""
+    before = clock.now() - KEEP
+    db.execute(delete(Job).where(Job.state == JobState.DONE, Job.finished_at < before))
+    unfinished = Job.__table__.select().where(Job.outbox_id == OutboxEvent.id).exists()
+    db.execute(
+        delete(OutboxEvent).where(OutboxEvent.routed_at < before, ~unfinished),
+        execution_options={"synchronize_session": False},
+    )
+    db.execute(delete(IdempotencyRecord).where(IdempotencyRecord.expires_at < clock.now()))
+    db.execute(delete(ScheduledRun).where(ScheduledRun.period < before))
