@@ -1,0 +1,21 @@
+"""Real PostgreSQL and Valkey for every test that asks; sockets closed except loopback."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures import servers
+
+pytest_plugins = [
+    "tests.fixtures.database",
+    "tests.fixtures.world",
+    "tests.fixtures.actors",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    servers.start(config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    servers.stop(config)
