@@ -1,6 +1,6 @@
 """Reading kumod's log records: which row each becomes, and which counter it moves.
 
-The shapes are kumod's JSON log records (kumo-log-types); fields we do not know are kept as they are.
+The shapes are kumod's JSON log records (kumo-log-types); fields we do not know are kept.
 """
 
 from __future__ import annotations

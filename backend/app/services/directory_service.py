@@ -74,10 +74,7 @@ class DirectoryService:
         killed, revived = _kill_set(tenants, mail)
         checked = repaired = 0
         last: UUID | None = None
-        while True:
-            block = _block(db, last)
-            if not block:
-                break
+        while block := _block(db, last):
             last = block[-1].id
             checked += len(block)
             wanted = [
@@ -96,6 +93,26 @@ class DirectoryService:
         if repaired:
             mail.reload()
         return Repairs(checked, repaired, killed, revived)
+
+
+def unknown_to_the_relay(db: Session, mail: ports.MailPlatform) -> list[str]:
+    """I8: ids of active inboxes whose login the relay does not know as we do.
+
+    Those of tenants that may not send are no violation: they are kept out on purpose.
+    """
+    tenants = {tenant.id: tenant for tenant in db.scalars(select(Tenant))}
+    wrong: list[str] = []
+    last: UUID | None = None
+    while block := _block(db, last):
+        last = block[-1].id
+        wanted = {
+            inbox.id: DirectoryService.entry(inbox)
+            for inbox in block
+            if DirectoryService.open(tenants[inbox.tenant_id])
+        }
+        held = mail.directory([entry.username for entry in wanted.values()])
+        wrong += [str(id_) for id_, entry in wanted.items() if held.get(entry.username) != entry]
+    return wrong
 
 
 def _block(db: Session, last: UUID | None) -> Sequence[Inbox]:

@@ -15,8 +15,8 @@ from app.rules.records import EventRow
 
 # A record about a tenant or inbox that we do not have cannot be stored or counted.
 _INSERT = """
-INSERT INTO delivery_events (id, created_at, natural_key, tenant_id, inbox_id, domain_id, event_type,
-    occurred_at, message_id, recipient, recipient_domain, response_code, response,
+INSERT INTO delivery_events (id, created_at, natural_key, tenant_id, inbox_id, domain_id,
+    event_type, occurred_at, message_id, recipient, recipient_domain, response_code, response,
     bounce_classification, record)
 SELECT u.id, %(now)s, u.natural_key, t.id, i.id, i.domain_id, u.event_type, u.occurred_at,
     u.message_id, u.recipient, u.recipient_domain, u.response_code, u.response,

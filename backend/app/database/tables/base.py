@@ -56,7 +56,7 @@ class TenantOwned:
 
 
 class Text(types.TypeDecorator[Any]):
-    """A StrEnum kept as its lower-case value in a plain text column, so that adding one is no DDL."""
+    """A StrEnum as its lower-case value in a text column, so that a new member is no DDL."""
 
     impl = String
     cache_ok = True
@@ -65,8 +65,8 @@ class Text(types.TypeDecorator[Any]):
         super().__init__(length)
         self._enum = enum
 
-    def process_bind_param(self, value: Any, dialect: Any) -> str | None:
+    def process_bind_param(self, value: Any, dialect: Any) -> str | None:  # noqa: ARG002  # SQLAlchemy's signature.
         return None if value is None else str(self._enum(value))
 
-    def process_result_value(self, value: Any, dialect: Any) -> StrEnum | None:
+    def process_result_value(self, value: Any, dialect: Any) -> StrEnum | None:  # noqa: ARG002
         return None if value is None else self._enum(value)

@@ -1,0 +1,47 @@
+"""What operators see of the jobs, and how a dead one is tried again."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.database.tables.messaging import Job, JobState, OutboxEvent
+
+
+def summary(db: Session) -> dict[str, Any]:
+    """Counts by state, seconds the oldest unrouted event waits, and the dead jobs."""
+    counts = dict(db.execute(select(Job.state, func.count()).group_by(Job.state)).tuples().all())
+    oldest = db.scalar(
+        select(func.min(OutboxEvent.created_at)).where(OutboxEvent.routed_at.is_(None))
+    )
+    dead = db.execute(
+        select(Job.id, Job.task, Job.last_error).where(Job.state == JobState.DEAD).order_by(Job.id)
+    ).all()
+    return {
+        "jobs": {str(state): count for state, count in counts.items()},
+        "oldest_unrouted_seconds": (
+            0.0 if oldest is None else max(0.0, (clock.now() - oldest).total_seconds())
+        ),
+        "dead": [{"id": str(i), "task": task, "error": error} for i, task, error in dead],
+    }
+
+
+def replay(db: Session, job_id: UUID | None) -> int:
+    """Give one dead job, or all of them, a fresh set of tries; how many."""
+    dead = update(Job).where(Job.state == JobState.DEAD)
+    if job_id is not None:
+        dead = dead.where(Job.id == job_id)
+    revived = db.scalars(
+        dead.values(
+            state=JobState.WAITING,
+            attempts=0,
+            deliveries=0,
+            next_try_at=clock.now(),
+            finished_at=None,
+        ).returning(Job.id)
+    ).all()
+    return len(revived)
