@@ -45,7 +45,7 @@ def try_lock(path: Path) -> IO[str] | None:
 
     None when another process holds it; the holder's pid is the file's content.
     """
-    file = path.open("a+")
+    file = path.open("a")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -55,3 +55,15 @@ def try_lock(path: Path) -> IO[str] | None:
     file.write(str(os.getpid()))
     file.flush()
     return file
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds `path` by `try_lock`."""
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

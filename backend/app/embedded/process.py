@@ -18,6 +18,7 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 _POLL_SECONDS = 0.02
+_LARGE_LOG_BYTES = 20_000_000
 
 # Loaded once here, because between fork and exec it is not safe to import anything.
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -45,7 +46,7 @@ def spawn(
         if os.getppid() != parent:  # The parent died before the kernel was told to watch it.
             os._exit(1)
 
-    log_file.parent.mkdir(parents=True, exist_ok=True)
+    rotate(log_file)
     with log_file.open("ab") as output:
         return subprocess.Popen(
             argv,
@@ -59,13 +60,13 @@ def spawn(
         )
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float, every: float = _POLL_SECONDS) -> bool:
     """Poll `condition` until it holds or `seconds` have passed; says which."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() >= deadline:
             return False
-        time.sleep(_POLL_SECONDS)
+        time.sleep(every)
     return True
 
 
@@ -130,6 +131,13 @@ def stop_orphan(pid: int, marker: str, sig: signal.Signals, patience: float = 10
         if wait_until(gone, patience):
             return True
     raise TimeoutError(f"Process {pid} ({marker}) does not end, not even by SIGKILL.")
+
+
+def rotate(log_file: Path) -> None:
+    """Make room for a log, keeping one predecessor of a large one."""
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    if log_file.exists() and log_file.stat().st_size > _LARGE_LOG_BYTES:
+        log_file.replace(log_file.with_name(log_file.name + ".1"))
 
 
 def tail(log_file: Path, lines: int = 15, since: int = 0) -> str:

@@ -53,6 +53,11 @@ class EmbeddedServer(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
 
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where clients reach the server, password included."""
+
     @abstractmethod
     def prepare(self) -> None:
         """Make the data directory ready for `command`; called with the lock held."""
@@ -147,6 +152,7 @@ class EmbeddedServer(ABC):
                 refusals.append(port)
                 continue
             self.port = port
+            process.rotate(self.log_file)
             since = self.log_file.stat().st_size if self.log_file.exists() else 0
             self._process = process.spawn(
                 self.command(),
