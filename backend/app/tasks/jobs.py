@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import clock
@@ -25,9 +26,11 @@ from app.utils import monitoring
 
 MAX_ATTEMPTS = 12
 MAX_DELIVERIES = 3
-LEASE = timedelta(seconds=150)
-"""How long a sent job may stay silent before the sweep sends it again; above Celery's hard limit
-of 120 s (see celery_app), so that a living run is never doubled."""
+SENT_LEASE = timedelta(seconds=60)
+"""How long a job may stay in the broker unstarted before the relay sends it again."""
+
+RUN_LEASE = timedelta(seconds=10)
+"""How long a started job is left alone before the relay asks whether its worker still lives."""
 
 log = structlog.get_logger()
 
@@ -74,6 +77,7 @@ def run(job_id: UUID) -> JobState | None:
             ids = {key: UUID(value) for key, value in payload.items()}
             # A tenant's own job sees that tenant's rows and no others.
             with transaction(tenant=ids.get("tenant_id", ALL_TENANTS)) as db:
+                _hold(db, job_id)
                 again = _tasks[name](db, **ids)
                 return _finish(db, job_id, again)
         except Exception as error:
@@ -96,8 +100,18 @@ def _begin(job_id: UUID) -> tuple[str, dict[str, Any]] | None:
             return None
         job.deliveries += 1
         job.started_at = clock.now()
-        job.next_try_at = clock.now() + LEASE
+        job.next_try_at = clock.now() + RUN_LEASE
         return job.task, job.payload
+
+
+def _hold(db: Session, job_id: UUID) -> None:
+    """Sign of life: a lock that PostgreSQL gives back the moment this worker dies."""
+    db.execute(select(func.pg_advisory_xact_lock(lock_number(job_id))))
+
+
+def lock_number(job_id: UUID) -> int:
+    """The job's advisory lock: 63 bits of its id, random ones."""
+    return job_id.int & 0x7FFF_FFFF_FFFF_FFFF
 
 
 def _finish(db: Session, job_id: UUID, again: Again | None) -> JobState:

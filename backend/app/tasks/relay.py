@@ -16,7 +16,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from app import clock
@@ -25,7 +25,7 @@ from app.database.session import ALL_TENANTS, engine, transaction
 from app.database.tables.messaging import Job, JobState
 from app.database.tables.tenancy import Tenant
 from app.errors import Unavailable
-from app.tasks.jobs import LEASE
+from app.tasks.jobs import RUN_LEASE, SENT_LEASE, lock_number
 from app.tasks.routing import ROUTES, UNSTOPPABLE
 
 BATCH = 200
@@ -55,7 +55,7 @@ def route(db: Session) -> int:
 
 
 def claim_due(db: Session) -> Sequence[Job]:
-    """Due jobs, marked as sent; a sent one whose lease ran out is due again.
+    """Due jobs, marked as sent. A sent one whose lease ran out is due again, unless it runs.
 
     The jobs of a suspended tenant wait, but for those that must go on.
     """
@@ -66,15 +66,25 @@ def claim_due(db: Session) -> Sequence[Job]:
         .where(
             Job.state.in_([JobState.WAITING, JobState.SENT]),
             Job.next_try_at <= now,
-            or_(Job.task.in_(UNSTOPPABLE), and_(~held)),
+            or_(Job.task.in_(UNSTOPPABLE), ~held),
         )
         .order_by(Job.next_try_at)
         .limit(BATCH)
         .with_for_update(skip_locked=True, of=Job)
     ).all()
+    due = []
     for job in jobs:
-        job.state, job.next_try_at = JobState.SENT, now + LEASE
-    return jobs
+        if job.state == JobState.SENT and _is_running(db, job):
+            job.next_try_at = now + RUN_LEASE
+            continue
+        job.state, job.next_try_at = JobState.SENT, now + SENT_LEASE
+        due.append(job)
+    return due
+
+
+def _is_running(db: Session, job: Job) -> bool:
+    """Whether a living worker holds the job's lock; a dead one's is free at once."""
+    return not db.scalar(select(func.pg_try_advisory_xact_lock(lock_number(job.id))))
 
 
 def sweep(send: Send) -> int:
