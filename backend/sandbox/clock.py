@@ -33,9 +33,7 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         """Move forward; raises ValueError for a negative step, because time never runs back."""
         if seconds < 0:
-            raise ValueError(
-                "The clock moves forward only: give a positive number of seconds."
-            )
+            raise ValueError("The clock moves forward only: give a positive number of seconds.")
         self._offset += seconds
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)

@@ -48,18 +48,12 @@ class SandboxConfig:
             data_dir=path("SANDBOX_DATA_DIR"),
             clock_offset_file=path("CLOCK_OFFSET_FILE"),
             stripe_secret_key=text("STRIPE_SECRET_KEY", cls.stripe_secret_key),
-            stripe_publishable_key=text(
-                "STRIPE_PUBLISHABLE_KEY", cls.stripe_publishable_key
-            ),
+            stripe_publishable_key=text("STRIPE_PUBLISHABLE_KEY", cls.stripe_publishable_key),
             stripe_webhook_url=text("STRIPE_WEBHOOK_URL", cls.stripe_webhook_url),
-            stripe_webhook_secret=text(
-                "STRIPE_WEBHOOK_SECRET", cls.stripe_webhook_secret
-            ),
+            stripe_webhook_secret=text("STRIPE_WEBHOOK_SECRET", cls.stripe_webhook_secret),
             namecheap_api_user=text("NAMECHEAP_API_USER", cls.namecheap_api_user),
             namecheap_api_key=text("NAMECHEAP_API_KEY", cls.namecheap_api_key),
             cloudflare_api_token=text("CLOUDFLARE_API_TOKEN", cls.cloudflare_api_token),
-            cloudflare_account_id=text(
-                "CLOUDFLARE_ACCOUNT_ID", cls.cloudflare_account_id
-            ),
+            cloudflare_account_id=text("CLOUDFLARE_ACCOUNT_ID", cls.cloudflare_account_id),
             env=env,
         )

@@ -17,9 +17,7 @@ from sandbox.world import World
 
 def routes(world: World) -> list[BaseRoute]:
     async def health(_: Request) -> JSONResponse:
-        return JSONResponse(
-            {"ok": True, "parts": sorted(world.parts), "ports": world.ports}
-        )
+        return JSONResponse({"ok": True, "parts": sorted(world.parts), "ports": world.ports})
 
     async def clock(_: Request) -> JSONResponse:
         return JSONResponse(_clock(world))
@@ -72,15 +70,11 @@ def routes(world: World) -> list[BaseRoute]:
         Route("/faults", faults, methods=["GET", "POST", "DELETE"]),
         Route("/deliveries", deliveries, methods=["POST"]),
     ]
-    return own + [
-        Mount(f"/{name}", routes=part.control()) for name, part in world.parts.items()
-    ]
+    return own + [Mount(f"/{name}", routes=part.control()) for name, part in world.parts.items()]
 
 
 def _http_parts(world: World) -> set[str]:
-    return {name for name, part in world.parts.items() if part.asgi() is not None} - {
-        "mail"
-    }
+    return {name for name, part in world.parts.items() if part.asgi() is not None} - {"mail"}
 
 
 def _clock(world: World) -> dict[str, Any]:

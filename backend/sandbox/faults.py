@@ -89,18 +89,14 @@ class FaultyHTTP:
             await self._app(scope, receive, send)
             return
         body = await _read_all(receive)
-        operation = (
-            f"{scope['method']} {scope['path']}\n{body.decode('utf-8', 'replace')}"
-        )
+        operation = f"{scope['method']} {scope['path']}\n{body.decode('utf-8', 'replace')}"
         fault = self._faults.take(self._part, operation)
         if fault is None:
             await self._app(scope, _replay(body), send)
             return
         await self._misbehave(fault, scope, body, send)
 
-    async def _misbehave(
-        self, fault: Fault, scope: Scope, body: bytes, send: Send
-    ) -> None:
+    async def _misbehave(self, fault: Fault, scope: Scope, body: bytes, send: Send) -> None:
         receive = _replay(body)
         if fault.mode == "stall":
             await asyncio.sleep(fault.seconds)
@@ -126,9 +122,7 @@ class FaultyHTTP:
 
 def _refusal(fault: Fault, part: str) -> Response:
     if fault.mode == "garbage":
-        return PlainTextResponse(
-            "<html><body>upstream hiccup</body>", media_type="text/html"
-        )
+        return PlainTextResponse("<html><body>upstream hiccup</body>", media_type="text/html")
     if fault.mode == "rate_limit":
         # Namecheap says 405 when its limiter refuses; the others say 429.
         status = 405 if part == "namecheap" else 429

@@ -52,9 +52,7 @@ async def running(world: World, names: tuple[str, ...] = PARTS) -> AsyncIterator
     )
     # The signal handlers belong to whoever runs the loop.
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign]
-    serving = asyncio.create_task(
-        server._serve() if hasattr(server, "_serve") else server.serve()
-    )
+    serving = asyncio.create_task(server._serve() if hasattr(server, "_serve") else server.serve())
     ticking: asyncio.Task[None] | None = None
     started = []
     try:
@@ -86,7 +84,5 @@ async def _tick(world: World) -> None:
         for part in world.parts.values():
             try:
                 await part.tick()
-            except (
-                Exception
-            ):  # One part's trouble must not stop the clock of the others.
+            except Exception:  # One part's trouble must not stop the clock of the others.
                 log.exception("%s failed at its tick", part.name)

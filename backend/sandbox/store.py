@@ -26,18 +26,14 @@ class Store:
             data_dir.mkdir(parents=True, exist_ok=True)
             target = str(data_dir / "sandbox.sqlite3")
         self._persistent = data_dir is not None
-        self._db = sqlite3.connect(
-            target, check_same_thread=False, isolation_level=None
-        )
+        self._db = sqlite3.connect(target, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute(
             "CREATE TABLE IF NOT EXISTS documents (collection TEXT, key TEXT, body TEXT,"
             " PRIMARY KEY (collection, key))"
         )
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS counters (collection TEXT PRIMARY KEY, n INT)"
-        )
+        self._db.execute("CREATE TABLE IF NOT EXISTS counters (collection TEXT PRIMARY KEY, n INT)")
 
     def collection(self, name: str) -> Collection:
         with self._lock:

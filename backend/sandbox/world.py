@@ -46,6 +46,4 @@ class World:
 
     @classmethod
     def create(cls, config: SandboxConfig) -> World:
-        return cls(
-            config, VirtualClock(config.clock_offset_file), Store(config.data_dir)
-        )
+        return cls(config, VirtualClock(config.clock_offset_file), Store(config.data_dir))
