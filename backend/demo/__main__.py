@@ -1,0 +1,67 @@
+"""`python -m demo --stack .data/stack.json`: the main job on a running stack; exit 0 if all held."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from demo.journey import INBOXES, Journey, Outcome
+from demo.world import Addresses, DemoFailed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stack", type=Path, required=True, help="stack.json of a running stack")
+    parser.add_argument("--json", type=Path, help="also write the times of the steps here")
+    arguments = parser.parse_args()
+    console = Console()
+    addresses = _addresses(json.loads(arguments.stack.read_text()))
+    token = os.environ.get("INBOXGROVE_OPERATOR_TOKEN", "")
+    journey = Journey(addresses, token, arguments.stack.parent / "demo", console)
+    began = time.monotonic()
+    try:
+        outcome = journey.run()
+    except (DemoFailed, httpx.HTTPError, OSError) as error:
+        console.print(f"[red]✗ The demo stopped:[/] {error}")
+        return 1
+    total = time.monotonic() - began
+    console.print(_table(outcome, addresses, total))
+    if arguments.json:
+        steps = [{"step": title, "seconds": round(s, 3)} for title, s in outcome.timings]
+        arguments.json.write_text(json.dumps({"total": round(total, 3), "steps": steps}, indent=1))
+    return 0
+
+
+def _addresses(stack: dict[str, object]) -> Addresses:
+    return Addresses(
+        api_url=str(stack["api_url"]),
+        sandbox_url=str(stack["sandbox_url"]),
+        submission_host=str(stack["submission_host"]),
+        submission_port=int(str(stack["submission_port"])),
+    )
+
+
+def _table(outcome: Outcome, addresses: Addresses, total: float) -> Table:
+    table = Table(title="InboxGrove did the main job", show_header=False, title_justify="left")
+    verdict = " ".join(f"{name}=pass" for name in outcome.verdicts)
+    table.add_row("Authenticated", f"{min(outcome.verdicts.values())}/{INBOXES} {verdict}")
+    table.add_row("Time to inbox", f"{outcome.seconds_to_inbox:.2f} s for {INBOXES} messages")
+    table.add_row("Time to silence", f"{outcome.seconds_to_silence:.2f} s")
+    table.add_row("Whole job", f"{total:.1f} s")
+    table.add_row("Domain", outcome.domain)
+    table.add_row("CSV", str(outcome.csv_path))
+    table.add_row("API docs", f"{addresses.api_url}/docs")
+    table.add_row("Received mail", f"{addresses.sandbox_url}/mail/")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
