@@ -64,7 +64,8 @@ class API:
             return answer.json()["data"]
         request = answer.request
         raise DemoFailed(
-            f"{request.method} {request.url.path} answered {answer.status_code}: {answer.text[:400]}"
+            f"{request.method} {request.url.path} answered {answer.status_code}:"
+            f" {answer.text[:400]}"
         )
 
 
