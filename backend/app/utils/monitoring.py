@@ -1,0 +1,205 @@
+"""Logs, metrics and error reports of a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import sentry_sdk
+import structlog
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+_LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+REQUESTS = Counter("requests_total", "HTTP requests answered.", ["method", "endpoint", "status"])
+DURATION = Histogram(
+    "request_duration_seconds",
+    "Time until an HTTP answer was complete.",
+    ["method", "endpoint"],
+    buckets=_LATENCIES,
+)
+STRIPE_SUCCESS = Counter("stripe_payment_success_total", "Payments that Stripe reported as made.")
+PROVISIONED = Counter("provisioning_inboxes_total", "Inboxes made.")
+QUARANTINED = Counter("ig_task_quarantined_total", "Jobs set aside because their worker died.")
+KILL_LATENCY = Histogram(
+    "ig_kill_latency_seconds",
+    "From the suspension of a tenant to the relay's acknowledgement.",
+    buckets=_LATENCIES,
+)
+RETRIES = Counter("ig_retries_total", "Calls repeated at a dependency.", ["dep"])
+INGESTED = Counter("ig_delivery_records_total", "Log records of the relay.", ["result"])
+LIMITER_FALLBACKS = Counter(
+    "ig_rate_limit_fallbacks_total", "Requests counted locally because Redis was away."
+)
+JOB_DURATION = Histogram(
+    "job_duration_seconds", "Time a job's run took.", ["task"], buckets=_LATENCIES
+)
+JOB_RUNS = Counter("job_runs_total", "Runs of jobs.", ["task", "result"])
+
+# Read from the database when somebody looks, so that any process gives the same answer.
+OUTBOX_OLDEST = Gauge(
+    "ig_outbox_oldest_seconds",
+    "Age of the oldest event without jobs.",
+    multiprocess_mode="mostrecent",
+)
+ORDERS = Gauge("ig_orders", "Domain purchases by state.", ["state"], multiprocess_mode="mostrecent")
+VIOLATIONS = Gauge(
+    "ig_invariant_violations",
+    "Rows that break an invariant.",
+    ["name"],
+    multiprocess_mode="mostrecent",
+)
+WEBHOOKS_UNHANDLED = Gauge(
+    "ig_webhook_unhandled", "Provider events without effect yet.", multiprocess_mode="mostrecent"
+)
+JOB_LAST_SUCCESS = Gauge(
+    "ig_job_last_success",
+    "When a job of this name last ended well (Unix seconds).",
+    ["job"],
+    multiprocess_mode="mostrecent",
+)
+
+METRICS_TYPE = CONTENT_TYPE_LATEST
+log = structlog.get_logger()
+
+
+def exposition() -> bytes:
+    """All metrics in the text format.
+
+    With PROMETHEUS_MULTIPROC_DIR set, those of all processes that share the directory.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
+@contextmanager
+def job(name: str) -> Iterator[None]:
+    """Measure one run of a job."""
+    began = time.perf_counter()
+    result = "failed"
+    try:
+        yield
+        result = "done"
+    finally:
+        JOB_DURATION.labels(task=name).observe(time.perf_counter() - began)
+        JOB_RUNS.labels(task=name, result=result).inc()
+
+
+def report(error: BaseException) -> None:
+    """Tell Sentry, when there is one, and the log."""
+    sentry_sdk.capture_exception(error)
+    log.error("unexpected error", exc_info=error)
+
+
+# Set-up -----------------------------------------------------------------------------------------
+
+
+def configure(*, level: str, fmt: str, sentry_dsn: str, release: str, environment: str) -> None:
+    """Set up logs (`fmt` is json or console) and, with a DSN, Sentry. Safe to repeat."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer(default=str)
+        if fmt == "json"
+        else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    )
+    handler = _Stdout()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [old for old in root.handlers if not isinstance(old, _Stdout)] + [handler]
+    root.setLevel(level)
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        # The server's own handlers write plain text; one stream has one format.
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
+    # We write one line a request ourselves, with the request id and without the query string.
+    logging.getLogger("uvicorn.access").disabled = True
+    for chatty in ("httpx", "httpcore", "stripe", "urllib3", "faker"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if sentry_dsn:
+        sentry_sdk.init(
+            dsn=sentry_dsn,
+            release=release,
+            environment=environment,
+            send_default_pii=False,
+            max_request_body_size="never",
+            include_local_variables=False,
+            traces_sample_rate=0.05,
+        )
+
+
+class _Stdout(logging.StreamHandler[TextIO]):
+    """Writes to what sys.stdout is at the moment, not to what it was at set-up."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stdout
+
+
+_SECRET_NAME = re.compile(
+    r"password|passwd|secret|token|authorization|cookie|api_?key|private|pepper|dsn|command", re.I
+)
+_SECRET_TEXT = re.compile(
+    r"\b(ig_(?:live|test|op)_|sk_(?:live|test)_|whsec_|eyJ[\w-]{8,}\.)[\w.~+/=-]+"
+    r"|(?i:(?<=bearer ))[\w.~+/=-]{16,}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
+)
+_HIDDEN = "[hidden]"
+
+
+def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Hide values under secret names, and secrets of known shapes wherever they stand."""
+    for key, value in event.items():
+        if not key.startswith("_"):
+            event[key] = _clean(key, value)
+    return event
+
+
+def _clean(key: str, value: Any) -> Any:
+    if _SECRET_NAME.search(key) and value is not None and not isinstance(value, bool):
+        return _HIDDEN
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(lambda match: (match[1] or "") + _HIDDEN, value)
+    if isinstance(value, Mapping):
+        return {name: _clean(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean("", inner) for inner in value]
+    return value
