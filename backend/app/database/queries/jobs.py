@@ -14,7 +14,7 @@ from app.database.tables.messaging import Job, JobState, OutboxEvent
 
 def summary(db: Session) -> dict[str, Any]:
     """Counts by state, seconds the oldest unrouted event waits, and the dead jobs."""
-    counts = dict(db.execute(select(Job.state, func.count()).group_by(Job.state)).tuples().all())
+    counts = {s: n for s, n in db.execute(select(Job.state, func.count()).group_by(Job.state))}
     oldest = db.scalar(
         select(func.min(OutboxEvent.created_at)).where(OutboxEvent.routed_at.is_(None))
     )
