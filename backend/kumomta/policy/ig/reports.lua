@@ -1,0 +1,47 @@
+-- Mail from strangers: bounce messages (RFC 3464) and complaint reports (RFC 5965), logged and dropped; the rest
+-- is refused, because we keep no mailboxes.
+local kumo = require 'kumo'
+local settings = require 'ig.settings'
+local store = require 'ig.store'
+
+local M = {}
+
+local function own_domain(domain)
+  return domain == settings.mail_zone
+    or domain == 'bounce.' .. settings.mail_zone
+    or domain == 'fbl.' .. settings.mail_zone
+end
+
+-- A sending domain of one of our tenants takes bounces of the mail it sent, not letters.
+local hosted = kumo.memoize(function(domain)
+  local ok, entry = pcall(store.hash, 'ig:domain:' .. domain)
+  return { yes = ok and entry.tenant ~= nil }
+end, { name = 'ig_hosted', ttl = '60s', capacity = 50000 })
+
+function M.listener_domain(domain)
+  domain = domain:lower()
+  if own_domain(domain) or (domain ~= '' and hosted(domain).yes) then
+    -- LogThenDrop, not true: true would relay the report onwards and make loops.
+    return kumo.make_listener_domain {
+      relay_to = false,
+      log_oob = 'LogThenDrop',
+      log_arf = 'LogThenDrop',
+    }
+  end
+end
+
+function M.mail_from(sender, conn_meta)
+  conn_meta:set_meta('x_sender', tostring(sender))
+end
+
+function M.rcpt_to(recipient, conn_meta)
+  if own_domain(recipient.domain:lower()) then
+    return
+  end
+  local sender = conn_meta:get_meta 'x_sender'
+  if sender ~= '' and sender ~= '<>' then
+    return 550, '5.7.1 this host takes delivery reports only'
+  end
+end
+
+return M

@@ -1,0 +1,62 @@
+-- Queues, pools, sources and paths of outgoing mail.
+local kumo = require 'kumo'
+local kills = require 'ig.kills'
+local settings = require 'ig.settings'
+
+local M = {}
+
+local POOL = 'ig'
+local VOID_POOL = 'ig-void'
+local SOURCE = 'ig-direct'
+
+-- Several queues of one tenant ask at the same time; Redis answers once. An error says `unknown`.
+local stopped = kumo.memoize(function(tenant, inbox)
+  local ok, covered = pcall(kills.covers, tenant, inbox)
+  return { yes = ok and covered }
+end, { name = 'ig_stopped', ttl = '5s', capacity = 50000 })
+
+-- The second belt of the kill switch. Suspensions are forgotten by a restart; a pool without sources is not, since
+-- the kill set is asked again every minute. While Redis is away the suspensions alone hold queued mail.
+function M.queue_config(_domain, tenant, campaign, _routing_domain)
+  local pool = POOL
+  if tenant and stopped(tenant, campaign or '').yes then
+    pool = VOID_POOL
+  end
+  return kumo.make_queue_config {
+    egress_pool = pool,
+    retry_interval = '20 minutes',
+    max_retry_interval = '8 hours',
+    max_age = '3 days',
+    refresh_strategy = 'Ttl',
+    refresh_interval = '1 minute',
+  }
+end
+
+function M.pool(name)
+  if name == VOID_POOL then
+    return kumo.make_egress_pool { name = name, entries = {} }
+  end
+  return kumo.make_egress_pool { name = name, entries = { { name = SOURCE, weight = 1 } } }
+end
+
+function M.source(name)
+  return kumo.make_egress_source {
+    name = name,
+    ehlo_domain = settings.hostname,
+    remote_port = settings.egress_port,
+  }
+end
+
+-- Certificates of receiving hosts often do not match their names; encryption without proof is better than none
+-- (RFC 7435).
+function M.path(_routing_domain, _egress_source, _site_name)
+  return kumo.make_egress_path {
+    enable_tls = 'OpportunisticInsecure',
+    connection_limit = 10,
+    max_deliveries_per_connection = 100,
+    connect_timeout = '30s',
+    idle_timeout = '5s',
+  }
+end
+
+return M

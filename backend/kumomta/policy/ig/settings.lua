@@ -1,0 +1,32 @@
+-- What the node is told by its environment (/opt/kumomta/etc/kumod.env for the packaged service).
+local function text(name, default)
+  local value = os.getenv(name)
+  if value == nil or value == '' then
+    return default
+  end
+  return value
+end
+
+local hostname = text('IG_HOSTNAME', 'localhost')
+
+return {
+  control_url = (text('IG_CONTROL_URL', 'http://127.0.0.1:8000'):gsub('/+$', '')),
+  mta_token = text('IG_MTA_TOKEN', ''),
+  admin_token = text('IG_ADMIN_TOKEN', ''),
+  redis_url = text('IG_REDIS_URL', 'redis://127.0.0.1:6379/0'),
+  auth_pepper = text('IG_AUTH_PEPPER', ''),
+
+  submission_listen = text('IG_SUBMISSION_LISTEN', '0.0.0.0:587'),
+  -- Reports from other providers arrive on port 25; unset on nodes that only send.
+  inbound_listen = text('IG_INBOUND_LISTEN', nil),
+  admin_listen = text('IG_ADMIN_LISTEN', '127.0.0.1:8000'),
+  tls_cert = text('IG_TLS_CERT', nil),
+  tls_key = text('IG_TLS_KEY', nil),
+
+  hostname = hostname,
+  -- mx1.mta.example.com belongs to the zone mta.example.com.
+  mail_zone = text('IG_MAIL_ZONE', (hostname:gsub('^[^.]+%.', ''))):lower(),
+  egress_port = tonumber(text('IG_EGRESS_PORT', '25')),
+  spool_dir = text('IG_SPOOL_DIR', '/var/spool/kumomta'),
+  log_dir = text('IG_LOG_DIR', '/var/log/kumomta'),
+}

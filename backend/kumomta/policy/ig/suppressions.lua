@@ -1,0 +1,14 @@
+-- Addresses and whole domains (written `@example.com`) that a tenant must not write to.
+local store = require 'ig.store'
+
+local M = {}
+
+function M.refuse(recipient, tenant)
+  local address = tostring(recipient):lower()
+  local domain = '@' .. recipient.domain:lower()
+  if store.any_member('ig:suppressed:' .. tenant, address, domain) then
+    return 550, '5.7.1 recipient is on your suppression list'
+  end
+end
+
+return M
