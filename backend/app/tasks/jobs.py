@@ -8,7 +8,7 @@ in a dead worker, the job is dead: an operator sees it and can replay it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -66,8 +66,12 @@ def known() -> frozenset[str]:
     return frozenset(_tasks)
 
 
-def run(job_id: UUID) -> JobState | None:
-    """Run one job to its next state; None when there is nothing to do any more."""
+def run(job_id: UUID, tasks: Mapping[str, Task] | None = None) -> JobState | None:
+    """Run one job to its next state; None when there is nothing to do any more.
+
+    `tasks` are the registered ones unless others are given.
+    """
+    tasks = _tasks if tasks is None else tasks
     begun = _begin(job_id)
     if begun is None:
         return None
@@ -78,7 +82,7 @@ def run(job_id: UUID) -> JobState | None:
             # A tenant's own job sees that tenant's rows and no others.
             with transaction(tenant=ids.get("tenant_id", ALL_TENANTS)) as db:
                 _hold(db, job_id)
-                again = _tasks[name](db, **ids)
+                again = tasks[name](db, **ids)
                 return _finish(db, job_id, again)
         except Exception as error:
             if not isinstance(error, InboxGroveError):

@@ -14,7 +14,7 @@ from app.database.tables.messaging import Job, JobState, OutboxEvent
 
 def summary(db: Session) -> dict[str, Any]:
     """Counts by state, seconds the oldest unrouted event waits, and the dead jobs."""
-    counts = {s: n for s, n in db.execute(select(Job.state, func.count()).group_by(Job.state))}
+    counts = db.execute(select(Job.state, func.count()).group_by(Job.state)).all()
     oldest = db.scalar(
         select(func.min(OutboxEvent.created_at)).where(OutboxEvent.routed_at.is_(None))
     )
@@ -22,7 +22,7 @@ def summary(db: Session) -> dict[str, Any]:
         select(Job.id, Job.task, Job.last_error).where(Job.state == JobState.DEAD).order_by(Job.id)
     ).all()
     return {
-        "jobs": {str(state): count for state, count in counts.items()},
+        "jobs": {str(state): count for state, count in counts},
         "oldest_unrouted_seconds": (
             0.0 if oldest is None else max(0.0, (clock.now() - oldest).total_seconds())
         ),
