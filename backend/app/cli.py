@@ -177,7 +177,7 @@ def ops(context: typer.Context) -> None:
     _adopt_running_stack()
     from app.ops import ops_app
 
-    ops_app(args=context.args, prog_name="inboxgrove ops")
+    _pass_on(ops_app, "ops", context.args)
 
 
 @cli.command(context_settings=PASS_ON)
@@ -186,7 +186,13 @@ def admin(context: typer.Context) -> None:
     _adopt_running_stack()
     from app.ops import admin_app
 
-    admin_app(args=context.args, prog_name="inboxgrove admin")
+    _pass_on(admin_app, "admin", context.args)
+
+
+def _pass_on(group: typer.Typer, name: str, arguments: list[str]) -> None:
+    root = typer.Typer(add_completion=False)  # A lone command of a group keeps its name this way.
+    root.add_typer(group, name=name)
+    root(args=[name, *arguments], prog_name="inboxgrove")
 
 
 def _adopt_running_stack() -> None:

@@ -176,7 +176,6 @@ def _sandbox_groups(
 
 def _policy(env: Mapping[str, str], ports: Mapping[str, int], api_url: str) -> dict[str, str]:
     """What the KumoMTA policy reads; it must agree with the product, so nothing overrides it."""
-    data_dir = Path(env["DATA_DIR"])
     return {
         "IG_CONTROL_URL": api_url,
         "IG_MTA_TOKEN": env["MTA_TOKEN"],
@@ -185,9 +184,8 @@ def _policy(env: Mapping[str, str], ports: Mapping[str, int], api_url: str) -> d
         "IG_AUTH_PEPPER": env["KUMO_AUTH_PEPPER"],
         "IG_SUBMISSION_LISTEN": f"{HOST}:{ports[SUBMISSION]}",
         "IG_HOSTNAME": f"mx1.{env['MAIL_ZONE']}",
+        "IG_MAIL_ZONE": env["MAIL_ZONE"],
         "IG_EGRESS_PORT": str(ports[MX]),
-        "IG_SPOOL_DIR": str(data_dir / "spool"),
-        "IG_LOG_DIR": str(data_dir / "logs/kumomta"),
     }
 
 
