@@ -65,8 +65,8 @@ class Exchange:
     """Decides about senders, recipients and messages; the methods named handle_* are hooks.
 
     Rules in `world.faults` for the part "mail" are matched against "CONNECT <ip>",
-    "EHLO <name>", "MAIL <address>", "RCPT <address>" and "DATA <sender> <recipients>\\n<headers>";
-    mischief.py tells the modes.
+    "EHLO <name>", "HELO <name>", "MAIL <address>", "RCPT <address>" and
+    "DATA <sender> <recipients>\\n<headers>"; mischief.py tells the modes.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Exchange:
                 hostname=f"mx.{PROVIDERS[0]}",
                 ident="ESMTP ready",
                 tls_context=tls,
+                auth_exclude_mechanism=["LOGIN", "PLAIN"],
                 timeout=300,
                 loop=loop,
             ),
@@ -138,7 +139,17 @@ class Exchange:
         if refusal is not None:
             return [refusal]
         session.host_name = hostname
-        return responses
+        # Nobody logs in at a mail exchange.
+        return [line for line in responses if not line.startswith("250-AUTH")]
+
+    async def handle_HELO(
+        self, server: Protocol, session: Session, _envelope: Transaction, hostname: str
+    ) -> str:
+        refusal = await self._refused(server, f"HELO {hostname}", 550)
+        if refusal is not None:
+            return refusal
+        session.host_name = hostname
+        return f"250 {server.hostname}"
 
     async def handle_MAIL(
         self,

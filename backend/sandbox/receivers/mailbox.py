@@ -43,8 +43,11 @@ class Mailbox:
     The source is kept as Latin-1 text, which maps every byte to one character and back.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(
+        self, world: World, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES
+    ) -> None:
         self._clock = world.clock
+        self._max_messages, self._max_bytes = max_messages, max_bytes
         self.messages: Collection = world.store.collection("mail.messages")
         self.refused: Collection = world.store.collection("mail.refused")
         self._answers: Collection = world.store.collection("mail.answers")
@@ -59,7 +62,7 @@ class Mailbox:
         document["raw"] = self._with_trace(document, raw).decode("latin-1")
         self.messages[document["id"]] = document
         self._bytes += document["size"]
-        while len(self.messages) > MAX_MESSAGES or self._bytes > MAX_BYTES:
+        while len(self.messages) > self._max_messages or self._bytes > self._max_bytes:
             oldest = next(iter(self.messages))
             self._bytes -= int(self.messages[oldest]["size"])
             del self.messages[oldest]

@@ -7,6 +7,7 @@ import base64
 import smtplib
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import dkim
@@ -66,22 +67,40 @@ class Names:
         return reply
 
 
-@pytest.fixture
-def names() -> Iterator[Names]:
-    """UDP and TCP on one free port; empty at first except for the platform's hosts."""
+@pytest.fixture(scope="session")
+def dns_server() -> Iterator[Names]:
+    """UDP and TCP on one free port for all tests; stopping a server takes half a second."""
     zone = Names()
-    zone.a("mx1.mta.inboxgrove.test")
-    quiet = dnslib.server.DNSLogger(log="-request,-reply,-truncated,-error,-recv,-send")
-    udp = dnslib.server.DNSServer(zone, address="127.0.0.1", port=0, logger=quiet)
-    zone.port = udp.server.server_address[1]
-    tcp = dnslib.server.DNSServer(zone, address="127.0.0.1", port=zone.port, tcp=True, logger=quiet)
-    for server in (udp, tcp):
+    servers = _listening(zone)
+    for server in servers:
         server.start_thread()
     yield zone
-    for server in (udp, tcp):
+    for server in servers:
         server.stop()
         server.server.server_close()
         server.thread.join(5)
+
+
+@pytest.fixture
+def names(dns_server: Names) -> Names:
+    """Empty at first except for the platform's mail host."""
+    for collection in (dns_server.records, dns_server.broken, dns_server.asked):
+        collection.clear()
+    dns_server.a("mx1.mta.inboxgrove.test")
+    return dns_server
+
+
+def _listening(zone: Names) -> list[dnslib.server.DNSServer]:
+    """A pair of sockets on the same port; a port taken on the other protocol is tried anew."""
+    quiet = dnslib.server.DNSLogger(log="-request,-reply,-truncated,-error,-recv,-send")
+    for _ in range(50):
+        tcp = dnslib.server.DNSServer(zone, "127.0.0.1", 0, tcp=True, logger=quiet)
+        zone.port = tcp.server.server_address[1]
+        try:
+            return [tcp, dnslib.server.DNSServer(zone, "127.0.0.1", zone.port, logger=quiet)]
+        except OSError:
+            tcp.server.server_close()
+    raise RuntimeError("No port is free for both UDP and TCP.")
 
 
 @dataclass(frozen=True)
@@ -159,7 +178,7 @@ class Side:
             if code < 400:
                 code, answer = client.docmd("DATA")
                 if code == 354:
-                    client.send(raw.replace(b"\r\n.", b"\r\n..") + b"\r\n.\r\n")
+                    client.send(raw.replace(b"\r\n.", b"\r\n..") + b".\r\n")
                     code, answer = client.getreply()
             return code, answer.decode()
 
@@ -174,24 +193,24 @@ class Side:
         return dict((await self.http.get(f"/mail/messages/{listed['id']}")).json())
 
 
-@pytest.fixture
-async def side(names: Names) -> AsyncIterator[Side]:
-    config = SandboxConfig(mx_port=0, http_port=0, dns_port=0)
+@asynccontextmanager
+async def running(names: Names, config: SandboxConfig) -> AsyncIterator[Side]:
     world = World.create(config)
     world.ports["dns"] = names.port
     part = build(world)
     await part.start()
-    app = Starlette(
-        routes=[
-            Mount("/control/mail", routes=part.control()),
-            Mount("/mail", app=part.asgi()),
-        ]
-    )
-    transport = httpx.ASGITransport(app=app)
+    routes = [Mount("/control/mail", routes=part.control()), Mount("/mail", app=part.asgi())]
+    transport = httpx.ASGITransport(app=Starlette(routes=routes))
     async with httpx.AsyncClient(transport=transport, base_url="http://sandbox") as http:
         yield Side(world, part, names, http)
     await part.stop()
     world.store.close()
+
+
+@pytest.fixture
+async def side(names: Names) -> AsyncIterator[Side]:
+    async with running(names, SandboxConfig(mx_port=0)) as side:
+        yield side
 
 
 @pytest.fixture
