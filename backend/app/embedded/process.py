@@ -128,6 +128,8 @@ def stop_orphan(pid: int, marker: str, sig: signal.Signals, patience: float = 10
             os.kill(pid, each)
         except ProcessLookupError:
             return True
+        if each is signal.SIGKILL:
+            kill_group(pid)
         if wait_until(gone, patience):
             return True
     raise TimeoutError(f"Process {pid} ({marker}) does not end, not even by SIGKILL.")
