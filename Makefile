@@ -45,7 +45,7 @@ migrate: setup ## Bring the database of DATABASE_URL, or of the running stack, t
 	@cd backend && $(BIN)/inboxgrove migrate
 
 clean: ## Delete the data of `make up` and `make demo`, and what tools cached
-	@! backend/$(BIN)/inboxgrove status 2>/dev/null || { echo "Stop it first."; exit 1; }
+	@! (cd backend && $(BIN)/inboxgrove status 2>/dev/null) || { echo "Stop it first."; exit 1; }
 	rm -rf backend/.data backend/.pytest_cache backend/.mypy_cache backend/.ruff_cache \
 		backend/.import_linter_cache backend/.hypothesis
 	find backend -name __pycache__ -not -path '*/.venv/*' -not -path '*/.uv/*' -prune -exec rm -rf {} +

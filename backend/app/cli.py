@@ -75,8 +75,8 @@ def demo(
             try:
                 stack.watch(until=lambda: script.poll() is not None)
             finally:
-                script.kill()
-        code = script.returncode
+                script.terminate()
+        code = 130 if stack.stopping else script.returncode
         if not keep:
             stack.request_stop()
         elif not stack.stopping:
