@@ -24,8 +24,9 @@ log = logging.getLogger("sandbox.kumomta.log_hook")
 class LogHook:
     """One configure_log_hook.
 
-    `policy` must have a single thread: the connection lives in its Lua state. At least once: a record is kept in `spool` until the policy's send_batch has returned. Told to by the world's
-    faults it delivers twice, out of order, late, or loses an acknowledgement.
+    `policy` must have a single thread, because the connection lives in its Lua state. Delivery is
+    at least once: a record is kept in `spool` until the policy's send_batch has returned. Told to
+    by the world's faults it delivers twice, out of order, late, or loses an acknowledgement.
     """
 
     def __init__(

@@ -127,22 +127,18 @@ class LuaState:
         host["call"] = self._guarded(
             lambda name, *arguments: self._functions[name](*arguments), convert=True
         )
-        host["invoke"] = self._guarded(_invoke, convert=True)
-        host["field"] = self._guarded(lambda handle, name: getattr(handle, name))
+        host["invoke"] = self._guarded(_invoke)
+        host["field"] = self._guarded(getattr)
         host["text"] = self._guarded(str)
         host["names"] = self._guarded(lambda: list(self._functions))
         host["methods"] = self._guarded(lambda name: list(LuaObject.registry[name].lua_methods))
         host["fields"] = self._guarded(lambda name: list(LuaObject.registry[name].lua_fields))
         return host
 
-    def _guarded(
-        self, function: Callable[..., Any], convert: bool = True
-    ) -> Callable[..., tuple[Any, ...]]:
+    def _guarded(self, function: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
         def call(*arguments: Any) -> tuple[Any, ...]:
             try:
-                if convert:
-                    arguments = tuple(self.to_python(argument) for argument in arguments)
-                answer = function(*arguments)
+                answer = function(*(self.to_python(argument) for argument in arguments))
                 if isinstance(answer, tuple):
                     return (True, *(self.to_lua(item) for item in answer))
                 return (True, self.to_lua(answer))

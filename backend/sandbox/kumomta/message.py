@@ -42,7 +42,8 @@ class Message(LuaObject):
         "append_header", "check_fix_conformance", "dkim_sign", "from_header", "get_address_header",
         "get_all_headers", "get_all_named_header_values", "get_data",
         "get_first_named_header_value", "get_meta", "id", "num_attempts", "prepend_header",
-        "queue_name", "recipient", "recipient_list", "remove_all_named_headers", "sender", "set_meta", "set_sender",
+        "queue_name", "recipient", "recipient_list", "remove_all_named_headers", "sender",
+        "set_meta", "set_sender",
     )  # fmt: skip
 
     def __init__(

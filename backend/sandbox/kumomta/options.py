@@ -45,14 +45,14 @@ def seconds(value: object) -> float:
 
 
 # Kind of each argument: a Python type, or "duration"; "!" after the name means required.
-_PATH = {
-    name: "duration"
-    for name in (
+_PATH = dict.fromkeys(
+    (
         "connect_timeout", "banner_timeout", "ehlo_timeout", "mail_from_timeout", "rcpt_to_timeout",
         "data_timeout", "data_dot_timeout", "rset_timeout", "idle_timeout", "starttls_timeout",
         "refresh_interval",
-    )
-}  # fmt: skip
+    ),
+    "duration",
+)  # fmt: skip
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "define_spool": {

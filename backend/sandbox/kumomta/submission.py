@@ -297,7 +297,7 @@ class Listener:
         address = str(server.meta.values.get("received_from", "")).rpartition(":")[0]
         return {"name": server.helo, "addr": address}
 
-    async def _listener_domain(self, server: Connection, domain: str) -> Config | None | str:
+    async def _listener_domain(self, server: Connection, domain: str) -> Config | str | None:
         """Cached per session, as in kumod; a text is a refusal."""
         if domain not in server.domains:
             found = await self._ask(
