@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count
 from random import Random
 
@@ -124,5 +125,6 @@ def _local(convention: str, first: str, last: str) -> str:
     return f"{f}.{l}" if convention == "firstname.lastname" else f"{f[:1]}.{l}"
 
 
+@lru_cache(maxsize=4096)
 def _ascii(text: str) -> str:
     return re.sub(r"[^a-z]", "", text.lower())

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import DateTime, ForeignKey, MetaData, String, Uuid, types
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from uuid_utils.compat import uuid7
+from uuid_utils import uuid7
 
 from app import clock
 
