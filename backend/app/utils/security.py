@@ -118,7 +118,7 @@ def needs_rehash(hash_: str) -> bool:
 
 
 def encrypt(plain: bytes, context: str) -> bytes:
-    """AES-256-GCM. `context` says where it is stored ("inboxes.password:{id}"); it is authenticated.
+    """AES-256-GCM. `context` says where it is stored ("inboxes.password:{id}") and is bound in.
 
     The result is version (1 byte), key id (4), nonce (12), ciphertext and tag (16 more than plain).
     """

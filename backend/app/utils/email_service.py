@@ -1,0 +1,175 @@
+"""The texts of our own mails. Rendering only: integrations/mailer.py sends them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from jinja2 import DictLoader, Environment, StrictUndefined
+
+
+@dataclass(frozen=True)
+class Mail:
+    subject: str
+    text: str
+    html: str
+
+
+_TEXTS = {
+    "verification": """\
+Hello {{ name }},
+
+please confirm that this address is yours:
+
+{{ link }}
+
+The link works for {{ hours }} hours. If you did not sign up at InboxGrove, ignore this message.
+""",
+    "receipt": """\
+Hello {{ company }},
+
+we received your payment of {{ amount }} on {{ date }}.
+
+For: {{ description }}
+Reference: {{ reference }}
+{% if link %}
+Receipt: {{ link }}
+{% endif %}""",
+    "payment_failed": """\
+Hello {{ company }},
+
+your payment of {{ amount }} did not go through: {{ reason }}
+
+{% if next_attempt %}We will try again on {{ next_attempt }}. \
+{% endif %}Check or change your card here:
+
+{{ link }}
+
+After three failed attempts the account is suspended.
+""",
+    "suspended": """\
+Hello {{ company }},
+
+your account is suspended ({{ reason }}). Sending has stopped and your inboxes are paused; nothing \
+was deleted.
+
+{{ remedy }}
+""",
+}
+
+# A link that stands alone on its line becomes a real one; everything else is escaped text.
+_PAGE = """\
+<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ subject }}</title></head>
+<body style="font-family:sans-serif;max-width:36em;margin:2em auto;line-height:1.5">
+{% for paragraph in paragraphs %}\
+<p>{% if paragraph.startswith("http") %}<a href="{{ paragraph }}">{{ paragraph }}</a>\
+{% else %}{{ paragraph }}{% endif %}</p>
+{% endfor %}\
+<p style="color:#777">InboxGrove</p>
+</body></html>
+"""
+
+# Plain text must not be escaped, HTML must be: two environments say so.
+_plain = Environment(
+    loader=DictLoader(_TEXTS),
+    undefined=StrictUndefined,
+    autoescape=False,  # noqa: S701  # Plain text: escaping would spoil links.
+    trim_blocks=True,
+)
+_html = Environment(undefined=StrictUndefined, autoescape=True)
+
+
+def _render(template: str, subject: str, **values: object) -> Mail:
+    text = _plain.get_template(template).render(**values)
+    paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
+    html = _html.from_string(_PAGE).render(subject=subject, paragraphs=paragraphs)
+    return Mail(" ".join(subject.split()), text, html)
+
+
+def verification(*, name: str, link: str, hours: int) -> Mail:
+    """Asks a new user to confirm the address."""
+    return _render("verification", "Confirm your e-mail address", name=name, link=link, hours=hours)
+
+
+def receipt(
+    *,
+    company: str,
+    cents: int,
+    currency: str,
+    paid_at: datetime,
+    description: str,
+    reference: str,
+    link: str | None,
+) -> Mail:
+    """Says that money arrived; `cents` in the smallest unit of `currency`."""
+    amount = money(cents, currency)
+    return _render(
+        "receipt",
+        f"Your receipt: {amount}",
+        company=company,
+        amount=amount,
+        date=_day(paid_at),
+        description=description,
+        reference=reference,
+        link=link,
+    )
+
+
+def payment_failed(
+    *,
+    company: str,
+    cents: int,
+    currency: str,
+    reason: str,
+    next_attempt: datetime | None,
+    link: str,
+) -> Mail:
+    """Says that a charge was declined, and when the next attempt is."""
+    return _render(
+        "payment_failed",
+        "Your payment did not go through",
+        company=company,
+        amount=money(cents, currency),
+        reason=reason,
+        next_attempt=None if next_attempt is None else _day(next_attempt),
+        link=link,
+    )
+
+
+REASONS = {
+    "payment_failed": (
+        "three payments failed",
+        "Settle the open invoice or add another card, and sending goes on by itself.",
+    ),
+    "spam_complaint": (
+        "too many spam complaints",
+        "Answer this message, so that we can look at what was sent together.",
+    ),
+    "blacklisted": (
+        "a domain or address of yours is on a blocklist",
+        "Answer this message, so that we can have it removed together.",
+    ),
+    "terms_violation": (
+        "a violation of the terms of service",
+        "Answer this message if you think this is wrong.",
+    ),
+}
+"""Suspension reason to (in words, what to do)."""
+
+
+def suspended(*, company: str, reason: str) -> Mail:
+    """Says that the kill switch was thrown. `reason` is a key of REASONS, else KeyError."""
+    words, remedy = REASONS[reason]
+    return _render(
+        "suspended", "Your account is suspended", company=company, reason=words, remedy=remedy
+    )
+
+
+def money(cents: int, currency: str) -> str:
+    """`97.00 USD`"""
+    return f"{cents // 100}.{cents % 100:02d} {currency.upper()}"
+
+
+def _day(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d}"
