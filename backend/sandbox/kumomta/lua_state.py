@@ -124,9 +124,7 @@ class LuaState:
         host = self._lua.table()
         for name, function in support.items():
             host[name] = self._guarded(function)
-        host["call"] = self._guarded(
-            lambda name, *arguments: self._functions[name](*arguments), convert=True
-        )
+        host["call"] = self._guarded(lambda name, *arguments: self._functions[name](*arguments))
         host["invoke"] = self._guarded(_invoke)
         host["field"] = self._guarded(getattr)
         host["text"] = self._guarded(str)

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -82,7 +82,7 @@ async def start_plane(
     transport, _ = await loop.create_datagram_endpoint(Names, local_addr=("127.0.0.1", 0))
     receiver = Receiver()
     exchange = UnthreadedController(receiver, hostname="127.0.0.1", port=0, loop=loop)
-    exchange.server = await exchange._create_server()
+    exchange.server = cast("asyncio.Server", await exchange._create_server())
     mx_port = exchange.server.sockets[0].getsockname()[1]
 
     @asynccontextmanager

@@ -38,6 +38,8 @@ PASSWORD = "correct-horse-battery-staple-0001"
 ANNA = f"anna@{DOMAIN}"
 BOB = "bob@corp.test"
 
+Fields = dict[Any, Any]
+
 
 @cache
 def dkim_key() -> rsa.RSAPrivateKey:
@@ -212,12 +214,13 @@ class Plane:
         return part
 
     def add_inbox(self, email: str = ANNA, inbox: str = INBOX, **changes: Any) -> None:
-        entry = {
+        entry: Fields = {
             "inbox": inbox, "tenant": TENANT, "domain": DOMAIN, "email": email,
             "h": digest(PASSWORD), "status": "active", "day_limit": 100000, "month_limit": 1000000,
         }  # fmt: skip
-        self.redis.hset(f"ig:inbox:{email}", mapping={**entry, **changes})
-        fields = {"tenant": TENANT, "selector": SELECTOR, "status": "active"}
+        entry.update(changes)
+        self.redis.hset(f"ig:inbox:{email}", mapping=entry)
+        fields: Fields = {"tenant": TENANT, "selector": SELECTOR, "status": "active"}
         self.redis.hset(f"ig:domain:{DOMAIN}", mapping=fields)
 
     async def later(self, seconds: float) -> None:

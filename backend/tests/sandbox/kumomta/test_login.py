@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import smtplib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -27,7 +27,7 @@ def refusal(port: int, user: str = ANNA, password: str = PASSWORD) -> tuple[int,
     """What the server says to a login that must fail."""
     with Client(port) as client, pytest.raises(smtplib.SMTPAuthenticationError) as caught:
         client.secure().login(user, password)
-    return caught.value.smtp_code, bytes(caught.value.smtp_error)
+    return caught.value.smtp_code, cast("bytes", caught.value.smtp_error)
 
 
 async def test_the_right_password_logs_in_whatever_the_case_of_the_name(plane: Plane) -> None:
@@ -85,7 +85,7 @@ async def test_nobody_acts_for_somebody_else(plane: Plane) -> None:
 async def test_a_name_that_redis_lost_is_asked_of_the_control_plane(plane: Plane) -> None:
     entry = plane.redis.hgetall(f"ig:inbox:{ANNA}")
     plane.redis.delete(f"ig:inbox:{ANNA}")
-    plane.control_plane.inboxes[ANNA] = entry
+    plane.control_plane.inboxes[ANNA] = {str(name): str(value) for name, value in entry.items()}
     await asyncio.to_thread(send, plane.port)
     assert plane.control_plane.lookups
 
