@@ -66,7 +66,7 @@ def renew(registry: Registry, params: Params) -> list[ET.Element]:
     doc = registry.owned(forms.required(params, "DomainName", 2010166))
     if doc["state"] == "expired":
         raise refuse(2020166, "Domain has expired. Please reactivate your domain.")
-    expires, years, order, cost = _prolong(registry, doc["name"], params)
+    expires, order, cost = _prolong(registry, doc["name"], params)
     return [
         tree(
             "DomainRenewResult",
@@ -98,7 +98,7 @@ def reactivate(registry: Registry, params: Params) -> list[ET.Element]:
     if doc["state"] != "expired":
         raise refuse(2020166, "Domain does not meet the expiration date for reactivation")
     wanted = {**params, "Years": params.get("YearsToAdd", "") or "1"}
-    _, _, order, cost = _prolong(registry, doc["name"], wanted)
+    _, order, cost = _prolong(registry, doc["name"], wanted)
     return [
         element(
             "DomainReactivateResult",
@@ -115,7 +115,8 @@ def reactivate(registry: Registry, params: Params) -> list[ET.Element]:
 
 def _prolong(
     registry: Registry, domain: str, params: Params
-) -> tuple[str, int, dict[str, object], Decimal]:
+) -> tuple[str, dict[str, object], Decimal]:
+    """Renew by the years in `params`; (new expiry, order, what it cost)."""
     name = parse(domain)
     tld = registry.settings.tld(name.tld.name)
     years = forms.years(params, None, 1, tld.max_years)
@@ -131,7 +132,7 @@ def _prolong(
     doc["expires"] = expires.isoformat()
     doc["state"] = "active"
     registry.save(doc)
-    return date(expires), years, order, cost
+    return date(expires), order, cost
 
 
 def _first_cost(registry: Registry, name: Name, years: int, params: Params) -> Decimal:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from sandbox.namecheap import account, domains, orders
+from sandbox.namecheap import account, domains, holdings, orders
 from sandbox.namecheap.answers import Refusal, document, refuse
 from sandbox.namecheap.limits import Limiter
 from sandbox.namecheap.registry import Registry
@@ -24,6 +24,7 @@ from sandbox.world import World
 
 COMMANDS: dict[str, Callable[[Registry, Mapping[str, str]], list[ET.Element]]] = {
     **domains.COMMANDS,
+    **holdings.COMMANDS,
     **account.COMMANDS,
     "namecheap.domains.create": orders.create,
     "namecheap.domains.renew": orders.renew,

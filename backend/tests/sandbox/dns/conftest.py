@@ -37,9 +37,9 @@ class Net:
         """The records as text, sorted; raises as dnspython does for "no"."""
         return sorted(record.to_text() for record in await self.resolver().resolve(name, kind))
 
-    async def udp(self, name: str, kind: str, *, timeout: float = 5, **how: Any) -> Any:
+    async def udp(self, name: str, kind: str, *, within: float = 5, **how: Any) -> Any:
         query = dns.message.make_query(name, kind, **how)
-        return await dns.asyncquery.udp(query, HOST, port=self.port, timeout=timeout)
+        return await dns.asyncquery.udp(query, HOST, port=self.port, timeout=within)
 
     async def tcp(self, name: str, kind: str) -> Any:
         query = dns.message.make_query(name, kind)

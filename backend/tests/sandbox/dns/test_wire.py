@@ -98,7 +98,7 @@ async def test_servfail_as_often_as_asked(net):
 async def test_silence(net):
     await net.fault("timeout", "gmail.test")
     with pytest.raises(dns.exception.Timeout):
-        await net.udp("gmail.test", "MX", timeout=0.3)
+        await net.udp("gmail.test", "MX", within=0.3)
     assert (await net.udp("gmail.test", "MX")).answer
 
 
