@@ -140,7 +140,7 @@ def check_dmarc(
             result, reason, policy = _apply(walk, record, author_domain, claims)
     except LookupFailed as error:
         result, reason = "temperror", str(error)
-    properties = f"header.from={author_domain}"
+    properties = (("header.from", author_domain),)
     return Outcome(Check(result, reason, author_domain, properties=properties), policy)
 
 
@@ -154,9 +154,13 @@ def _apply(
         return "permerror", f"the record at _dmarc.{record.location} has no valid policy", "none"
     modes = {name: record.tags.get(name, "r").lower() for name in ("aspf", "adkim")}
     stated = f"p={policy} aspf={modes['aspf']} adkim={modes['adkim']}"
-    for method, tag, check in claims:
-        if check.passed and aligned(walk, check.domain, author, strict=modes[tag] == "s"):
-            return "pass", f"{stated}, aligned by {method} of {check.domain}", policy
+    proofs = [
+        f"{method} of {check.domain}"
+        for method, tag, check in claims
+        if check.passed and aligned(walk, check.domain, author, strict=modes[tag] == "s")
+    ]
+    if proofs:
+        return "pass", f"{stated}, aligned by {' and '.join(proofs)}", policy
     reason = f"{stated}, neither SPF nor DKIM passes in alignment with {author}"
     if record.testing:
         reason += ", test mode"

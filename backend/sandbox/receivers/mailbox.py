@@ -59,7 +59,7 @@ class Mailbox:
         """Put a message into one recipient's mailbox, with the trace fields a receiver adds."""
         document = self._describe(envelope, recipient, raw, verdict, head)
         document["folder"] = "spam" if verdict.action == "spam" else "inbox"
-        document["raw"] = self._with_trace(document, raw).decode("latin-1")
+        document["raw"] = self._with_trace(document, raw, verdict).decode("latin-1")
         self.messages[document["id"]] = document
         self._bytes += document["size"]
         while len(self.messages) > self._max_messages or self._bytes > self._max_bytes:
@@ -98,7 +98,8 @@ class Mailbox:
 
     def clear(self) -> None:
         for collection in (self.messages, self.refused, self._answers):
-            collection.clear()
+            for key in collection:
+                del collection[key]
         self._bytes = 0
 
     def matching(self, query: Mapping[str, str]) -> Iterator[Document]:
@@ -149,7 +150,7 @@ class Mailbox:
     def _describe(
         self, envelope: Envelope, recipient: str, raw: bytes, verdict: Verdict, head: Letterhead
     ) -> Document:
-        server = f"mx.{recipient.rpartition('@')[2].lower()}"
+        results = verdict.authentication_results(_server(recipient))
         return {
             "id": str(self.messages.next_id()),
             "received_at": self._clock.now().isoformat(),
@@ -164,24 +165,28 @@ class Mailbox:
             "author_domain": head.author_domain,
             "subject": head.subject,
             "message_id": head.message_id,
-            "authentication_results": verdict.authentication_results(server).replace("\r\n\t", " "),
+            "authentication_results": results.replace("\r\n\t", " "),
             **verdict.as_document(),
         }
 
-    def _with_trace(self, document: Document, raw: bytes) -> bytes:
+    def _with_trace(self, document: Document, raw: bytes, verdict: Verdict) -> bytes:
         """Prepend Return-Path, Authentication-Results and Received (RFC 5321 section 4.4)."""
-        server = document["authentication_results"].partition(";")[0]
+        server = _server(document["rcpt_to"])
         protocol = "ESMTPS" if document["tls"] else "ESMTP"
         when = self._clock.now().strftime("%a, %d %b %Y %H:%M:%S +0000")
-        results = document["authentication_results"].replace("; ", ";\r\n\t")
         trace = (
             f"Return-Path: <{document['mail_from']}>\r\n"
-            f"Authentication-Results: {results}\r\n"
+            f"Authentication-Results: {verdict.authentication_results(server)}\r\n"
             f"Received: from {document['helo']} ([{document['client_ip']}])\r\n"
             f"\tby {server} with {protocol} id {document['id']}\r\n"
             f"\tfor <{document['rcpt_to']}>; {when}\r\n"
         )
         return trace.encode("utf-8", "replace") + raw
+
+
+def _server(recipient: str) -> str:
+    """The host that speaks for a recipient's domain."""
+    return f"mx.{recipient.rpartition('@')[2].lower()}"
 
 
 def listed(document: Document) -> Document:

@@ -61,6 +61,10 @@ class Outgoing:
             task = asyncio.create_task(self._send(key))
             self._sending[key] = task
 
+    def forget(self) -> None:
+        for key in self.reports:
+            del self.reports[key]
+
     async def stop(self) -> None:
         tasks = list(self._sending.values())
         for task in tasks:

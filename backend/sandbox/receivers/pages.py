@@ -111,7 +111,7 @@ class Pages:
 
     async def clear(self, _: Request) -> Response:
         self._mailbox.clear()
-        self._outgoing.reports.clear()
+        self._outgoing.forget()
         self._exchange.forget()
         return Response(status_code=204)
 

@@ -60,6 +60,6 @@ def _decoded(part: Message) -> str:
     charset = str(part.get_content_charset("utf-8"))
     try:
         text = data.decode(charset, "replace")
-    except LookupError:
+    except (LookupError, ValueError):
         text = data.decode("utf-8", "replace")
     return text[:MAX_SHOWN]

@@ -49,9 +49,9 @@ def check_spf(lookups: Lookups, client_ip: str, helo: str, mail_from: str) -> Ch
     result, _, explanation = query.check()
     if query.ident == "mailfrom":
         domain = mail_from.rpartition("@")[2].lower()
-        identity = f"smtp.mailfrom={mail_from}"
+        identity = ("smtp.mailfrom", mail_from)
     else:
-        domain, identity = helo.lower(), f"smtp.helo={helo}"
+        domain, identity = helo.lower(), ("smtp.helo", helo)
     reasons = {
         "pass": f"{domain} designates {client_ip} as permitted sender",
         "fail": f"{domain} does not designate {client_ip} as permitted sender",
@@ -60,4 +60,4 @@ def check_spf(lookups: Lookups, client_ip: str, helo: str, mail_from: str) -> Ch
         "none": f"{domain or 'an unnamed host'} publishes no SPF record",
     }
     reason = reasons.get(result, str(explanation))
-    return Check(result, reason, domain=domain, properties=identity)
+    return Check(result, reason, domain=domain, properties=(identity,))

@@ -78,8 +78,10 @@ def check_dkim(lookups: Lookups, raw: bytes, now: int) -> tuple[Check, ...]:
     logger.addHandler(notes)
     try:
         message = _Message(raw, logger, now)
-    except dkim.MessageFormatError as error:
-        return (Check("permerror", str(error)),) if b"DKIM-Signature" in raw else ()
+    except (dkim.MessageFormatError, IndexError) as error:
+        # dkimpy finds no header section; an IndexError means that it starts with a folded line.
+        signed = b"dkim-signature:" in raw.lower()
+        return (Check("permerror", f"the header is malformed: {error}"),) if signed else ()
     found = sum(1 for name, _ in message.headers if name.lower() == b"dkim-signature")
     return tuple(_one(lookups, message, notes, i) for i in range(min(found, MAX_SIGNATURES)))
 
@@ -114,8 +116,8 @@ def _one(lookups: Lookups, message: _Message, notes: _Notes, index: int) -> Chec
     fields = message.signature_fields
     domain, selector = _text(fields.get(b"d")), _text(fields.get(b"s"))
     bits = re.sub(r"\s", "", _text(fields.get(b"b")))[:8]
-    properties = f"header.d={domain} header.s={selector} header.b={bits}" if domain else ""
-    return Check(result, reason, domain.lower(), selector, properties)
+    properties = (("header.d", domain), ("header.s", selector), ("header.b", bits))
+    return Check(result, reason, domain.lower(), selector, properties if domain else ())
 
 
 def _key_of(lookups: Lookups, trouble: list[str]) -> Callable[..., bytes | None]:

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
+
+# What would end a comment or an entry.
+_COMMENT = str.maketrans({"(": " ", ")": " ", "\\": " ", ";": ","})
 
 
 @dataclass(frozen=True)
 class Check:
     """One mechanism's result, in the vocabulary of RFC 8601 section 2.7.
 
-    `properties` is the tail of its Authentication-Results entry ("smtp.mailfrom=…").
+    `properties` are the names and values in its Authentication-Results entry, for example
+    ("smtp.mailfrom", "ann@acme.test").
     """
 
     result: str
     reason: str
     domain: str = ""
     selector: str = ""
-    properties: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
 
     @property
     def passed(self) -> bool:
         return self.result == "pass"
 
     def entry(self, method: str) -> str:
-        return f"{method}={self.result} ({_comment(self.reason)}) {self.properties}".rstrip()
+        comment = _plain(self.reason.translate(_COMMENT))
+        shown = [f"{name}={_quoted(_plain(value))}" for name, value in self.properties]
+        return " ".join([f"{method}={self.result} ({comment})", *shown])
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,14 @@ class Verdict:
         }
 
 
-def _comment(text: str) -> str:
-    """A sender's words inside our header: no line breaks, no way out of the comment."""
-    kept = "".join(c if c.isprintable() and c not in "()\\" else " " for c in text)
-    return " ".join(kept.split())[:300]
+def _quoted(value: str) -> str:
+    """Nothing a sender chose may look like another entry: other than plain tokens is quoted."""
+    if re.fullmatch(r"[\w!#$%&'*+\-./=?^`{|}~@]+", value):
+        return value
+    escaped = re.sub(r'(["\\])', r"\\\1", value)
+    return f'"{escaped}"'
+
+
+def _plain(text: str) -> str:
+    """A sender's words inside our header field: one line, of limited length."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]

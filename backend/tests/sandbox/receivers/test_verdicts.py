@@ -25,6 +25,12 @@ async def test_everything_in_order_passes(side: Side, acme: Names, signer: Signe
     assert "dmarc=pass" in str(kept["raw"]).partition("\r\n\r\n")[0]
 
 
+async def test_a_sender_cannot_forge_an_entry(side: Side) -> None:
+    await side.send(letter(), sender='"x; dmarc=pass "@acme.test')
+    results = str((await side.only())["authentication_results"])
+    assert r'smtp.mailfrom="\"x; dmarc=pass \"@acme.test"' in results
+
+
 async def test_plain_connections_are_told_apart(side: Side, acme: Names, signer: Signer) -> None:
     await side.send(signer.sign(letter(), "acme.test"))
     assert (await side.only())["tls"] is False
