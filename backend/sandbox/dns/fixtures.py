@@ -21,7 +21,7 @@ def _record(name: str, kind: str, content: str, priority: int | None = None) -> 
 def _platform() -> list[Record]:
     a_names = (PLATFORM, f"mx1.{MAIL}", f"mx2.{MAIL}", f"track.{MAIL}", f"mta-sts.{MAIL}")
     # Whatever lives below the mail zone takes mail at the same two hosts.
-    takes_mail = (PLATFORM, MAIL, f"bounce.{MAIL}", f"rua.{MAIL}")
+    takes_mail = (PLATFORM, MAIL, f"bounce.{MAIL}", f"fbl.{MAIL}", f"rua.{MAIL}")
     return [
         *(_record(name, "A", "127.0.0.1") for name in a_names),
         *(_record(name, "MX", f"mx1.{MAIL}", 10) for name in takes_mail),
