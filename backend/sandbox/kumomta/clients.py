@@ -162,7 +162,7 @@ class RedisConnection(LuaObject):
         try:
             return _plain(self._client.execute_command(*command))  # type: ignore[no-untyped-call]
         except (redis.RedisError, OSError) as error:
-            raise PolicyError(f"redis: {error!r}") from error
+            raise PolicyError(f"redis: {type(error).__name__}: {error}") from error
 
 
 def _plain(answer: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from tests.sandbox.kumomta.plane import (
     ANNA,
@@ -16,6 +18,12 @@ from tests.sandbox.kumomta.plane import (
     mail,
     send,
 )
+
+
+def failures(plane: Plane, count: int) -> list[dict[str, Any]]:
+    """The TransientFailure records once there are `count` of them, else nothing."""
+    records = plane.control_plane.of("TransientFailure")
+    return records if len(records) >= count else []
 
 
 async def test_a_permanent_refusal_is_a_bounce_with_a_class(plane: Plane) -> None:
@@ -38,9 +46,7 @@ async def test_retries_after_20_minutes_then_twice_as_long(plane: Plane) -> None
     await asyncio.to_thread(send, plane.port)
     waits = []
     for attempt in range(1, 4):
-        records = await eventually(
-            lambda: plane.control_plane.of("TransientFailure")[attempt - 1 :]
-        )
+        records = await eventually(partial(failures, plane, attempt))
         assert records[-1]["num_attempts"] == attempt - 1
         (queue,) = (await plane.http.get("/control/kumomta/queues")).json()["queues"]
         due = datetime.fromisoformat(queue["next_due"])
@@ -53,7 +59,7 @@ async def test_mail_that_is_too_old_expires(plane: Plane) -> None:
     plane.receiver.refusals["bob"] = "450 4.2.0 not now"
     await asyncio.to_thread(send, plane.port)
     for attempt in range(1, 30):
-        await eventually(lambda: len(plane.control_plane.of("TransientFailure")) >= attempt)
+        await eventually(partial(failures, plane, attempt))
         if plane.control_plane.of("Expiration"):
             break
         await plane.later(8 * 3600 + 1)
