@@ -186,6 +186,8 @@ def _policy(env: Mapping[str, str], ports: Mapping[str, int], api_url: str) -> d
         "IG_HOSTNAME": f"mx1.{env['MAIL_ZONE']}",
         "IG_MAIL_ZONE": env["MAIL_ZONE"],
         "IG_EGRESS_PORT": str(ports[MX]),
+        # Reports to our own zone come in here; any free port will do, nobody types it.
+        "IG_INBOUND_LISTEN": f"{HOST}:0",
     }
 
 
