@@ -58,6 +58,7 @@ async def test_years_cost_the_first_price_once(registrar):
         ("acme.ai", {"Years": "1"}, 2015167),
         ("acme.com", {"TechPhone": "0166 13102107"}, 2015182),
         ("acme.com", {"AdminCity": ""}, 2010323),
+        ("acme.com", {"AdminCity": "x" * 51}, 2010323),
         ("acme.com", {"RegistrantCountry": "XX"}, 2005),
         ("acme.com", {"AuxBillingEmailAddress": "nobody"}, 2010323),
         ("acme.com", {"Nameservers": "ns1.acme.test,not a host"}, 2011168),
