@@ -32,6 +32,11 @@ class TenantRegistered(TenantEvent):
 
 
 @dataclass(frozen=True)
+class VerificationRequested(TenantEvent):
+    user_id: UUID
+
+
+@dataclass(frozen=True)
 class TenantSuspended(TenantEvent):
     pass
 

@@ -25,6 +25,8 @@ def boot(settings: Settings | None = None) -> Settings:
         signing_key=settings.secret_key.get_secret_value(),
         encryption_keys=settings.encryption_keys,
         inbox_pepper=settings.kumo.auth_pepper.get_secret_value(),
+        access_token_minutes=settings.access_token_minutes,
+        refresh_token_days=settings.refresh_token_days,
     )
     monitoring.configure(
         level=settings.log_level,

@@ -9,6 +9,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
     for route, tasks in {
         # Identity
         e.TenantRegistered: ("billing.send_verification_mail",),
+        e.VerificationRequested: ("billing.send_verification_mail",),
         # Money
         e.ProviderEventReceived: ("billing.handle_provider_event",),
         e.PlanChanged: ("provisioning.apply_plan_limits",),

@@ -48,7 +48,8 @@ class _Secrets:
     """By key id: the first four bytes of the key's SHA-256. The first one encrypts."""
     newest: bytes
     pepper: bytes
-    lifetime: timedelta
+    access_lifetime: timedelta
+    refresh_lifetime: timedelta
 
 
 _configured: _Secrets | None = None
@@ -60,6 +61,7 @@ def configure(
     encryption_keys: Sequence[str],
     inbox_pepper: str,
     access_token_minutes: int = 15,
+    refresh_token_days: int = 30,
 ) -> None:
     """Set the keys of this process. `encryption_keys`: URL-safe base64 of 32 bytes, newest first.
 
@@ -81,7 +83,8 @@ def configure(
         ciphers=ciphers,
         newest=next(iter(ciphers)),
         pepper=inbox_pepper.encode(),
-        lifetime=timedelta(minutes=access_token_minutes),
+        access_lifetime=timedelta(minutes=access_token_minutes),
+        refresh_lifetime=timedelta(days=refresh_token_days),
     )
 
 
@@ -205,7 +208,12 @@ class AccessClaims:
 
 def access_lifetime() -> timedelta:
     """How long an access token is good for."""
-    return _secrets().lifetime
+    return _secrets().access_lifetime
+
+
+def refresh_lifetime() -> timedelta:
+    """How long a person stays signed in at most, however often the token is refreshed."""
+    return _secrets().refresh_lifetime
 
 
 def access_token(*, user_id: UUID, tenant_id: UUID, session_version: int, family_id: UUID) -> str:
@@ -221,7 +229,7 @@ def access_token(*, user_id: UUID, tenant_id: UUID, session_version: int, family
         "jti": str(uuid4()),
         "iat": int(now.timestamp()),
         "nbf": int(now.timestamp()),
-        "exp": int((now + known.lifetime).timestamp()),
+        "exp": int((now + known.access_lifetime).timestamp()),
     }
     return jwt.encode(
         claims, known.signing_key, algorithm="HS256", headers={"typ": TOKEN_TYPE, "kid": known.kid}

@@ -1,0 +1,279 @@
+"""What an endpoint needs before it may begin: a transaction, and to know who asks.
+
+The middleware has read the token; here it is believed or refused. `requires`, `public`, `operators`
+and `nodes` give a route's keyword arguments: the check and its description in OpenAPI are one.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Protocol
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPBearer
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from app import clock, errors
+from app.api.idempotency import claim_key
+from app.database import audit
+from app.database.models import Operator, RefreshToken, Role, Tenant, User
+from app.database.session import ALL_TENANTS, scope, transaction
+from app.rules import plans
+from app.utils import security
+
+NOBODY = "nobody"
+"""Scope of a session before it is known who asks: no tenant's rows are visible."""
+
+_bearer = HTTPBearer(auto_error=False, description="An access token, or an operator's token.")
+_RANK = {Role.READ_ONLY: 1, Role.MEMBER: 2, Role.ADMIN: 3, Role.OWNER: 4}
+_ANONYMOUS_FACTOR = 5
+"""One address may be an office: it gets five times what a tenant gets."""
+
+
+def get_db(request: Request) -> Iterator[Session]:
+    """The request's transaction. It is committed before the answer leaves."""
+    with transaction(tenant=NOBODY) as db:
+        request.state.db = db
+        yield db
+
+
+# With the default scope the answer would be sent before the commit, and a failed commit with it.
+DB = Annotated[Session, Depends(get_db, scope="function")]
+
+
+@dataclass(frozen=True)
+class Principal:
+    """A signed-in person."""
+
+    user: User
+    tenant: Tenant
+    claims: security.AccessClaims
+
+
+async def get_principal(
+    request: Request, db: DB, _: Annotated[Any, Security(_bearer)] = None
+) -> Principal:
+    """Who asks, suspended or not; counts the request against the tenant's limit."""
+    principal = await run_in_threadpool(_authenticate, request, db)
+    # Here and not in the thread, which has a context of its own.
+    acts(request, "user", principal.user.id)
+    structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant.id))
+    return principal
+
+
+def _authenticate(request: Request, db: Session) -> Principal:
+    claims: security.AccessClaims | None = request.state.claims
+    if claims is None:
+        raise request.state.auth_error
+    scope(db, claims.tenant_id)
+    # The family must live, so that signing out is felt by the next request.
+    family_lives = exists().where(
+        RefreshToken.family_id == claims.family_id,
+        RefreshToken.user_id == claims.user_id,
+        RefreshToken.revoked_at.is_(None),
+        RefreshToken.expires_at > clock.now(),
+    )
+    row = db.execute(
+        select(User, Tenant)
+        .join(Tenant, Tenant.id == User.tenant_id)
+        .where(User.id == claims.user_id, User.is_active, family_lives)
+    ).one_or_none()
+    if row is None or row.User.session_version != claims.session_version:
+        raise errors.Unauthenticated
+    principal = Principal(row.User, row.Tenant, claims)
+    _spend(request, f"tenant:{claims.tenant_id}", _allowance(request, principal.tenant))
+    return principal
+
+
+Who = Annotated[Principal, Depends(get_principal)]
+
+
+def get_tenant_even_suspended(principal: Who) -> Tenant:
+    """For the few operations by which a suspended tenant reads why, and pays."""
+    return principal.tenant
+
+
+def get_current_tenant(principal: Who) -> Tenant:
+    """The tenant that asks: authenticated, within its rate limit, not suspended."""
+    if principal.tenant.is_suspended:
+        raise errors.TenantSuspended(reason=str(principal.tenant.suspension_reason))
+    return principal.tenant
+
+
+def get_current_user(principal: Who) -> User:
+    return principal.user
+
+
+CurrentTenant = Annotated[Tenant, Depends(get_current_tenant)]
+EvenSuspendedTenant = Annotated[Tenant, Depends(get_tenant_even_suspended)]
+CurrentUser = Annotated[User, Depends(get_current_user)]
+
+
+def acts(request: Request, kind: str, id_: UUID | None) -> None:
+    """Put the deeds of this request down to somebody."""
+    audit.acting_as(
+        audit.Actor(kind=kind, id=id_, ip=address_of(request), request_id=request.state.request_id)
+    )
+
+
+# Rate limits ------------------------------------------------------------------------------------
+
+
+class Limiter(Protocol):
+    def spend(self, who: str, limits: list[tuple[int, int]]) -> Any: ...
+    def look(self, who: str, limits: list[tuple[int, int]]) -> Any: ...
+
+
+def limiter_of(request: Request) -> Limiter:
+    limiter: Limiter = request.app.state.limiter
+    return limiter
+
+
+def address_of(request: Request) -> str:
+    """The caller's address, as the server knows it; proxies are its affair."""
+    return request.client.host if request.client is not None else "unknown"
+
+
+async def anybody(request: Request) -> None:
+    """For callers we do not know."""
+    await run_in_threadpool(limit_by_address, request)
+    acts(request, "user", None)
+
+
+def limit_by_address(request: Request) -> None:
+    per_minute, per_hour = request.app.state.rates
+    _spend(
+        request,
+        f"address:{address_of(request)}",
+        [(per_minute * _ANONYMOUS_FACTOR, 60), (per_hour * _ANONYMOUS_FACTOR, 3600)],
+    )
+
+
+def _allowance(request: Request, tenant: Tenant) -> list[tuple[int, int]]:
+    """The settings say what the smallest plan may; dearer ones may proportionally more."""
+    per_minute, per_hour = request.app.state.rates
+    plan, least = plans.plan(tenant.subscription_tier), plans.STARTER
+    return [
+        (per_minute * plan.api_per_minute // least.api_per_minute, 60),
+        (per_hour * plan.api_per_hour // least.api_per_hour, 3600),
+    ]
+
+
+def _spend(request: Request, who: str, limits: list[tuple[int, int]]) -> None:
+    standing = limiter_of(request).spend(who, limits)
+    request.state.rate_limit = standing
+    if not standing.allowed:
+        raise errors.RateLimited(retry_after=standing.reset_seconds)
+
+
+# Platform side ----------------------------------------------------------------------------------
+
+
+async def get_operator(
+    request: Request, db: DB, _: Annotated[Any, Security(_bearer)] = None
+) -> Operator:
+    """A person who runs the platform, by a token `ig_op_…`; sees all tenants."""
+    operator = await run_in_threadpool(_find_operator, request, db)
+    acts(request, "operator", operator.id)
+    return operator
+
+
+def _find_operator(request: Request, db: Session) -> Operator:
+    limit_by_address(request)
+    token: str | None = request.state.bearer
+    if token is None or not token.startswith("ig_op_"):
+        # A tenant's own token is known, and not enough.
+        raise errors.Forbidden if request.state.claims is not None else errors.Unauthenticated
+    scope(db, ALL_TENANTS)
+    operator = db.scalars(
+        select(Operator).where(
+            Operator.token_hash == security.token_hash(token), Operator.revoked_at.is_(None)
+        )
+    ).one_or_none()
+    if operator is None:
+        raise errors.Unauthenticated
+    operator.last_used_at = clock.now()
+    return operator
+
+
+def require_node(request: Request) -> None:
+    """Raises Unauthenticated unless the bearer token is the one our relay nodes share."""
+    token: str = request.state.bearer or ""
+    if not hmac.compare_digest(token.encode(), request.app.state.mta_token.encode()):
+        raise errors.Unauthenticated
+
+
+# What a route says of itself --------------------------------------------------------------------
+
+
+def requires(
+    role: Role,
+    grant: str,
+    *,
+    audit_event: str | None = None,
+    suspended_too: bool = False,
+    idempotent: bool = False,
+) -> dict[str, Any]:
+    """Keyword arguments of a route that wants at least `role`.
+
+    `grant` is the scope an API key needs, `audit_event` the action this leaves in the audit trail.
+    With `idempotent` the route takes an Idempotency-Key; its router uses `IdempotentRoute`.
+    """
+    checks = [Depends(_at_least(role, suspended_too=suspended_too))]
+    if idempotent:
+        # First of all, so that no connection is held while the claim takes one.
+        checks.insert(0, Depends(claim_key, scope="function"))
+        checks.append(Depends(_answer_repeats))
+    return {"dependencies": checks, "openapi_extra": _about(str(role), grant, audit_event)}
+
+
+def _answer_repeats(request: Request) -> None:
+    """Only after the caller was recognised: an answer may hold secrets."""
+    request.state.claim.settle()
+
+
+def _at_least(role: Role, *, suspended_too: bool) -> Callable[..., None]:
+    def check(principal: Who) -> None:
+        if not suspended_too:
+            get_current_tenant(principal)
+        if _RANK[principal.user.role] < _RANK[role]:
+            raise errors.Forbidden(
+                f"This needs the role {role}; yours is {principal.user.role}.",
+                required=str(role),
+            )
+
+    return check
+
+
+def public(*, audit_event: str | None = None) -> dict[str, Any]:
+    """Keyword arguments of a route for anybody."""
+    return {
+        "dependencies": [Depends(anybody)],
+        "openapi_extra": _about("anonymous", None, audit_event),
+    }
+
+
+def operators(*, audit_event: str | None = None) -> dict[str, Any]:
+    """Keyword arguments of a route for the platform's operators."""
+    return {
+        "dependencies": [Depends(get_operator)],
+        "openapi_extra": _about("operator", "platform", audit_event),
+    }
+
+
+def nodes() -> dict[str, Any]:
+    """Keyword arguments of a route for our relay nodes."""
+    return {
+        "dependencies": [Depends(require_node)],
+        "openapi_extra": _about("node", "mail-plane", None),
+    }
+
+
+def _about(role: str, grant: str | None, audit_event: str | None) -> dict[str, Any]:
+    return {"x-role": role, "x-scope": grant, "x-audit-event": audit_event}

@@ -1,0 +1,76 @@
+"""Figures."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from app.api.schemas.auth import LimitsOut
+from app.api.schemas.base import Instant, Out
+from app.api.schemas.infrastructure import InboxOut
+
+
+class CountsOut(Out):
+    accepted: int
+    delivered: int
+    deferred: int
+    bounced: int
+    rejected: int
+    complained: int
+    delivery_rate: float | None
+    """Delivered out of delivered and bounced; null when there was neither."""
+    bounce_rate: float | None
+    complaint_rate: float | None
+    """Complaints out of delivered."""
+
+
+class OverviewOut(Out):
+    domains: dict[str, int]
+    """By status."""
+    inboxes: dict[str, int]
+    today: CountsOut
+    last_7_days: CountsOut
+    last_30_days: CountsOut
+
+
+class UsageReportOut(Out):
+    inboxes: int
+    domains: int
+    sends_today: int
+    sends_this_month: int
+    limits: LimitsOut
+
+
+class GroupOut(CountsOut):
+    key: str
+    """The day, the domain's name, the inbox's address, or the recipients' domain."""
+    id: UUID | None
+    """Of the domain or inbox."""
+
+
+class DeliverabilityOut(Out):
+    from_day: date
+    to_day: date
+    group_by: str
+    totals: CountsOut
+    groups: list[GroupOut]
+
+
+class InboxReportOut(Out):
+    inbox: InboxOut
+    totals: CountsOut
+    days: list[GroupOut]
+
+
+class AuditOut(Out):
+    id: UUID
+    action: str
+    resource_type: str
+    resource_id: UUID | None
+    actor_type: str
+    actor_id: UUID | None
+    changes: dict[str, Any]
+    ip: str | None
+    request_id: str | None
+    created_at: Instant

@@ -1,0 +1,144 @@
+"""Accounts, sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from app.api.schemas.base import Email, In, Instant, Name, Out
+from app.rules.passwords import LONGEST, SHORTEST
+
+Password = Annotated[str, Field(min_length=SHORTEST, max_length=LONGEST)]
+Token = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class RegisterIn(In):
+    company_name: Name
+    email: Email
+    password: Password
+    full_name: Name | None = None
+
+
+class LoginIn(In):
+    email: Annotated[str, Field(max_length=320)]
+    password: Annotated[str, Field(max_length=LONGEST)]
+
+
+class RefreshIn(In):
+    refresh_token: Token
+
+
+class LogoutIn(In):
+    refresh_token: Token | None = None
+
+
+class VerifyEmailIn(In):
+    token: Token
+
+
+class ResendIn(In):
+    email: Email
+
+
+class TenantOut(Out):
+    id: UUID
+    company_name: str
+    company_email: str
+    subscription_tier: str
+    subscription_status: str
+    trial_started_at: Instant
+    trial_ends_at: Instant
+    trial_inbox_limit: int
+    trial_domain_limit: int
+    trial_converted: bool
+    is_suspended: bool
+    suspension_reason: str | None
+    domains_count: int
+    inboxes_count: int
+    created_at: Instant
+
+
+class UserOut(Out):
+    id: UUID
+    email: str
+    full_name: str | None
+    role: str
+    is_admin: bool
+    is_verified: bool
+    two_factor_enabled: bool
+    created_at: Instant
+    last_login_at: Instant | None
+
+
+class TokensOut(Out):
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    """Seconds."""
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  # A kind, not a token.
+
+
+class IntentOut(Out):
+    id: str
+    client_secret: str | None
+    status: str
+    publishable_key: str
+    """What Stripe.js is started with."""
+
+
+class RegisterOut(TokensOut):
+    tenant: TenantOut
+    user: UserOut
+    setup_intent: IntentOut
+
+
+class LoginOut(TokensOut):
+    user: UserOut
+
+
+class LimitsOut(Out):
+    inboxes: int
+    domains: int
+    daily_sends: int
+    inbox_daily_cap: int
+    api_per_minute: int
+    api_per_hour: int
+
+
+class UsageOut(Out):
+    inboxes: int
+    domains: int
+
+
+class PlanOut(Out):
+    name: str
+    title: str
+    price_cents: int
+    currency: str
+    interval: Literal["month"] = "month"
+    limits: LimitsOut
+
+
+class MeOut(Out):
+    user: UserOut
+    tenant: TenantOut
+    plan: PlanOut
+    limits: LimitsOut
+    usage: UsageOut
+    trial_days_remaining: int
+
+
+class SessionOut(Out):
+    id: UUID
+    created_at: Instant
+    last_used_at: Instant
+    expires_at: Instant
+    ip: str | None
+    user_agent: str | None
+    current: bool
+
+
+class DoneOut(Out):
+    done: bool

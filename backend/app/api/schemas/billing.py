@@ -1,0 +1,89 @@
+"""Plans, cards, invoices, the ledger, domain purchases."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from app.api.schemas.auth import LimitsOut, UsageOut
+from app.api.schemas.base import In, Instant, Out
+
+
+class UpgradeIn(In):
+    plan: Annotated[str, Field(max_length=30)]
+
+
+class PurchaseIntentIn(In):
+    domain_name: Annotated[str, Field(min_length=1, max_length=253)]
+    years: Annotated[int, Field(ge=1, le=10)] = 1
+
+
+class SubscriptionOut(Out):
+    status: str
+    plan: str
+    price_cents: int
+    currency: str
+    current_period_end: Instant | None
+    cancel_at_period_end: bool
+    trial_ends_at: Instant
+    trial_days_remaining: int
+    trial_converted: bool
+    is_suspended: bool
+    suspension_reason: str | None
+    limits: LimitsOut
+    usage: UsageOut
+
+
+class PaymentMethodOut(Out):
+    id: UUID
+    card_brand: str
+    card_last_four: str
+    card_exp: str
+    is_default: bool
+    created_at: Instant
+
+
+class InvoiceOut(Out):
+    id: UUID
+    stripe_invoice_id: str
+    number: str | None
+    status: str
+    billing_reason: str | None
+    amount_due_cents: int
+    amount_paid_cents: int
+    currency: str
+    attempt_count: int
+    next_payment_attempt: Instant | None
+    hosted_invoice_url: str | None
+    invoice_pdf: str | None
+    created_at: Instant
+
+
+class TransactionOut(Out):
+    id: UUID
+    transaction_type: str
+    amount: Decimal
+    """In whole units of `currency`, with two decimals."""
+    currency: str
+    status: str
+    stripe_transaction_id: str
+    description: str | None
+    purchase_id: UUID | None
+    created_at: Instant
+
+
+class PurchaseIntentOut(Out):
+    purchase_id: UUID
+    domain_name: str
+    years: int
+    payment_intent_id: str
+    client_secret: str | None
+    amount: int
+    """In cents."""
+    currency: str
+    premium: bool
+    expires_at: Instant
+    publishable_key: str

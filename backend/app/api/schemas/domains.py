@@ -1,0 +1,105 @@
+"""Names, from search to ready."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from app.api.schemas.base import In, Instant, Out
+
+
+class SearchIn(In):
+    query: Annotated[str, Field(min_length=1, max_length=253)]
+    tlds: (
+        Annotated[
+            list[Annotated[str, Field(min_length=2, max_length=63)]],
+            Field(min_length=1, max_length=20),
+        ]
+        | None
+    ) = None
+
+
+class PurchaseIn(In):
+    purchase_id: UUID | None = None
+    payment_intent_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> PurchaseIn:
+        if (self.purchase_id is None) == (self.payment_intent_id is None):
+            raise ValueError("give either purchase_id or payment_intent_id")
+        return self
+
+
+class SearchOut(Out):
+    domain_name: str
+    available: bool
+    premium: bool
+    price: int | None
+    """In cents, for `years`."""
+    renewal_price: int | None
+    currency: str
+    years: int
+
+
+class StepOut(Out):
+    name: str
+    state: str
+    started_at: Instant | None
+    finished_at: Instant | None
+    attempts: int
+    detail: str | None
+
+
+class DomainOut(Out):
+    id: UUID
+    domain_name: str
+    status: str
+    registrar_provider: str | None
+    name_servers: list[str]
+    kumo_authorized: bool
+    dkim_selector: str | None
+    auto_renew: bool
+    purchase_date: Instant | None
+    expiry_date: Instant | None
+    failure: str | None
+    created_at: Instant
+    updated_at: Instant
+
+
+class DomainWithSteps(DomainOut):
+    steps: list[StepOut]
+
+
+class PurchaseOut(Out):
+    domain: DomainOut
+
+
+class RecordOut(Out):
+    type: str
+    name: str
+    content: str
+    ttl: int
+    priority: int | None
+    purpose: str
+    found: list[str]
+    """What name servers answer now."""
+    matches: bool
+
+
+class DNSOut(Out):
+    domain_name: str
+    records: list[RecordOut]
+    all_match: bool
+
+
+class StepsEvent(Out):
+    """The data of one server-sent event."""
+
+    status: str
+    failure: str | None
+    steps: list[StepOut]
+
+
+AnyRecord = dict[str, Any]

@@ -1,0 +1,127 @@
+"""What people see of their own account."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.database.models import (
+    AuditLog,
+    Domain,
+    DomainStep,
+    Inbox,
+    InboxStatus,
+    PaymentMethod,
+    RefreshToken,
+    Suppression,
+    TenantOwned,
+    Transaction,
+)
+
+Owned = TypeVar("Owned", bound=TenantOwned)
+
+
+@dataclass(frozen=True)
+class LiveSession:
+    id: UUID
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    ip: str | None
+    user_agent: str | None
+
+
+def sessions(db: Session, user_id: UUID) -> list[LiveSession]:
+    """The user's refresh-token families that can still be refreshed, newest first."""
+    began = (
+        select(RefreshToken.family_id, func.min(RefreshToken.created_at).label("began"))
+        .where(RefreshToken.user_id == user_id)
+        .group_by(RefreshToken.family_id)
+        .subquery()
+    )
+    rows = db.execute(
+        select(RefreshToken, began.c.began)
+        .join(began, began.c.family_id == RefreshToken.family_id)
+        .where(
+            RefreshToken.user_id == user_id,
+            RefreshToken.used_at.is_(None),
+            RefreshToken.revoked_at.is_(None),
+            RefreshToken.expires_at > clock.now(),
+        )
+        .order_by(RefreshToken.id.desc())
+    ).tuples()
+    return [
+        LiveSession(
+            token.family_id, start, token.created_at, token.expires_at, token.ip, token.user_agent
+        )
+        for token, start in rows
+    ]
+
+
+def cards(db: Session) -> list[PaymentMethod]:
+    return list(
+        db.scalars(
+            select(PaymentMethod)
+            .where(PaymentMethod.is_active)
+            .order_by(PaymentMethod.is_default.desc(), PaymentMethod.id)
+        )
+    )
+
+
+def ledger(*, kind: str | None, status: str | None) -> Select[Transaction]:
+    statement = select(Transaction)
+    if kind is not None:
+        statement = statement.where(Transaction.transaction_type == kind)
+    if status is not None:
+        statement = statement.where(Transaction.status == status)
+    return statement
+
+
+def domains(*, status: str | None) -> Select[Domain]:
+    statement = select(Domain)
+    return statement if status is None else statement.where(Domain.status == status)
+
+
+def steps(db: Session, domain_id: UUID) -> list[DomainStep]:
+    """In the order in which they are taken."""
+    return list(
+        db.scalars(
+            select(DomainStep).where(DomainStep.domain_id == domain_id).order_by(DomainStep.id)
+        )
+    )
+
+
+def inboxes(*, domain_id: UUID | None, status: str | None, text: str | None) -> Select[Inbox]:
+    """Living inboxes, unless `status` asks for deleted ones; `text` is a part of the address."""
+    statement = select(Inbox)
+    if status is None:
+        statement = statement.where(Inbox.status != InboxStatus.DELETED)
+    else:
+        statement = statement.where(Inbox.status == status)
+    if domain_id is not None:
+        statement = statement.where(Inbox.domain_id == domain_id)
+    if text is not None:
+        statement = statement.where(Inbox.full_email.contains(text.lower(), autoescape=True))
+    return statement
+
+
+def suppressions(*, text: str | None) -> Select[Suppression]:
+    statement = select(Suppression)
+    if text is not None:
+        statement = statement.where(Suppression.target.contains(text.lower(), autoescape=True))
+    return statement
+
+
+def audit_trail(*, action: str | None, resource_id: UUID | None) -> Select[AuditLog]:
+    statement = select(AuditLog)
+    if action is not None:
+        statement = statement.where(AuditLog.action == action)
+    if resource_id is not None:
+        statement = statement.where(AuditLog.resource_id == resource_id)
+    return statement
