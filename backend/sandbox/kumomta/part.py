@@ -62,7 +62,12 @@ class KumoMTA:
         node = Node(self._world, self._environment(folder), folder)
         # Set first: init calls the control plane, which may call back.
         self._node = node
-        await node.start()
+        try:
+            await node.start()
+        except Exception:
+            # A policy that does not load must not leave threads and listeners behind.
+            await node.stop()
+            raise
         self._world.ports["submission"] = node.smtp_ports[0]
         for port in node.smtp_ports[1:]:
             self._world.ports["inbound"] = port
@@ -85,6 +90,8 @@ class KumoMTA:
             "IG_LOG_DIR": str(folder),
             **{name: value for name, value in config.env.items() if name.startswith("IG_")},
             "IG_SUBMISSION_LISTEN": f"{host}:{submission}",
+            # Bounces and complaints come in on a port of their own, as on port 25 of a real node.
+            "IG_INBOUND_LISTEN": f"{host}:{ports.get('inbound', 0)}",
             "IG_ADMIN_LISTEN": f"{host}:{ports.get('http', config.http_port)}",
             "IG_EGRESS_PORT": str(ports.get("mx") or config.mx_port),
         }

@@ -25,19 +25,19 @@ local kept = kumo.memoize(function(domain, selector)
     error('the current selector of ' .. domain .. ' is ' .. key.selector)
   end
   return key
-end, { name = 'ig_dkim', ttl = '1 day', capacity = 50000 })
+end, { name = 'user.ig_dkim', ttl = '1 day', capacity = 50000 })
 
 -- For the time in which the directory and the control plane disagree, or after an error.
 local recent = kumo.memoize(function(domain, _slot)
   local ok, key = pcall(fetch, domain)
   return ok and key or { why = tostring(key) }
-end, { name = 'ig_dkim_recent', ttl = '20s', capacity = 50000 })
+end, { name = 'user.ig_dkim_recent', ttl = '20s', capacity = 50000 })
 
 -- Whether the domain may send, from the directory; nothing known counts as active, the key decides then.
 local status = kumo.memoize(function(domain)
   local ok, entry = pcall(store.hash, 'ig:domain:' .. domain)
   return ok and { status = entry.status, selector = entry.selector } or {}
-end, { name = 'ig_domain', ttl = '5s', capacity = 50000, invalidate_with_epoch = true })
+end, { name = 'user.ig_domain', ttl = '5s', capacity = 50000, invalidate_with_epoch = true })
 
 -- nil when the domain may send, else the code and text of the refusal.
 function M.refuse_domain(domain)

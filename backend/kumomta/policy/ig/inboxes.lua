@@ -33,7 +33,7 @@ local function load(username)
 end
 
 local remembered = kumo.memoize(load, {
-  name = 'ig_inbox',
+  name = 'user.ig_inbox',
   ttl = '5s',
   capacity = 250000,
   invalidate_with_epoch = true,
@@ -43,7 +43,7 @@ local remembered = kumo.memoize(load, {
 local fresh = kumo.memoize(function(username, _second)
   return load(username)
 end, {
-  name = 'ig_inbox_fresh',
+  name = 'user.ig_inbox_fresh',
   ttl = '2s',
   capacity = 50000,
   invalidate_with_epoch = true,

@@ -16,7 +16,7 @@ end
 local hosted = kumo.memoize(function(domain)
   local ok, entry = pcall(store.hash, 'ig:domain:' .. domain)
   return { yes = ok and entry.tenant ~= nil }
-end, { name = 'ig_hosted', ttl = '60s', capacity = 50000 })
+end, { name = 'user.ig_hosted', ttl = '10s', capacity = 50000 })
 
 function M.listener_domain(domain)
   domain = domain:lower()

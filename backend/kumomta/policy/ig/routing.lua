@@ -13,7 +13,7 @@ local SOURCE = 'ig-direct'
 local stopped = kumo.memoize(function(tenant, inbox)
   local ok, covered = pcall(kills.covers, tenant, inbox)
   return { yes = ok and covered }
-end, { name = 'ig_stopped', ttl = '5s', capacity = 50000 })
+end, { name = 'user.ig_stopped', ttl = '5s', capacity = 50000 })
 
 -- The second belt of the kill switch. Suspensions are forgotten by a restart; a pool without sources is not, since
 -- the kill set is asked again every minute. While Redis is away the suspensions alone hold queued mail.

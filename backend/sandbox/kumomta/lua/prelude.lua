@@ -35,6 +35,7 @@ local function class_of(name)
   end
   class = {
     __name = name,
+    userdata = true,
     __index = function(self, key)
       if methods[key] then
         return methods[key]
@@ -99,13 +100,39 @@ function kumo.disconnect(code, message, disposition)
   error(setmetatable({ code = code, message = message, disposition = disposition }, Reject), 0)
 end
 
+-- A memoized table comes back as userdata of kumod: it can be indexed and walked, but it is no table.
+local function memoized(value)
+  if type(value) ~= 'table' or rawget(value, '__h') then
+    return value
+  end
+  return setmetatable({}, {
+    __name = 'MemoizedTable',
+    __index = function(_, key)
+      return memoized(value[key])
+    end,
+    __newindex = function()
+      error('this host keeps memoized tables read-only', 2)
+    end,
+    __len = function()
+      return #value
+    end,
+    __pairs = function()
+      return function(_, key)
+        local at, item = next(value, key)
+        return at, memoized(item)
+      end
+    end,
+    userdata = true,
+  })
+end
+
 function kumo.memoize(loader, options)
   local name = check(host.memo_declare(options))
   return function(...)
     -- A miss returns a ticket: this call must load, and others with the same key wait for it.
     local hit, value = check(host.memo_take(name, ...))
     if hit then
-      return value
+      return memoized(value)
     end
     local ok, loaded = pcall(loader, ...)
     if not ok then
@@ -113,7 +140,7 @@ function kumo.memoize(loader, options)
       error(loaded, 0)
     end
     check(host.memo_put(value, loaded))
-    return loaded
+    return memoized(loaded)
   end
 end
 
@@ -136,6 +163,16 @@ function os.date(format, at)
 end
 function os.getenv(name)
   return check(host.getenv(name))
+end
+
+-- Objects of kumod are userdata, so a policy must not take them for tables.
+local real_type = type
+function type(value)
+  local meta = getmetatable(value)
+  if real_type(meta) == 'table' and meta.userdata then
+    return 'userdata'
+  end
+  return real_type(value)
 end
 
 local function finish(ok, ...)

@@ -235,3 +235,17 @@ def test_header_surgery(clock: VirtualClock) -> None:
     message.append_header("C", "x")
     message.prepend_header("D", "y")
     assert message.content == b"D: y\r\nB: 2\r\n folded\r\nC: x\r\n\r\nA: body\r\n"
+
+
+def test_memoized_tables_are_not_tables(run: Run) -> None:
+    body = """
+      local get = kumo.memoize(function(n) return { n = n, list = { 'a', 'b' } } end, {
+        name = 'user.t', ttl = '1m', capacity = 10 })
+      local first, second = get(1), get(1)
+      local names = {}
+      for name in pairs(second) do names[#names + 1] = name end
+      table.sort(names)
+      return { type(first), type(second), second.n, second.missing == nil, #second.list,
+        second.list[2], table.concat(names, ','), type(select(2, pcall(function() second.n = 2 end))) }
+    """
+    assert run(body) == ["userdata", "userdata", 1, True, 2, "b", "list,n", "string"]

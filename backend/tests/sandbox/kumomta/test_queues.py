@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import smtplib
 from datetime import datetime
 from functools import partial
 from typing import Any
+
+import pytest
 
 from tests.sandbox.kumomta.plane import (
     ANNA,
@@ -122,3 +125,31 @@ async def test_fifty_clients_at_once(plane: Plane) -> None:
     await eventually(lambda: len(plane.receiver.mails) == 50, 20)
     assert asyncio.get_running_loop().time() - started < 15
     await eventually(lambda: len(plane.control_plane.of("Delivery")) == 50, 20)
+
+
+@pytest.mark.parametrize(
+    ("mode", "command", "code", "delivered"),
+    [
+        ("fail_before", "MAIL", 451, 0),
+        ("fail_before", "DATA", 451, 0),
+        ("fail_after", "DATA", 421, 1),
+        ("stall", "MAIL", 250, 1),
+    ],
+)
+async def test_the_node_misbehaves_when_told_to(
+    plane: Plane, mode: str, command: str, code: int, delivered: int
+) -> None:
+    rule = {"part": "kumomta", "match": f"^SMTP {command}", "mode": mode, "seconds": 0.1}
+    assert (await plane.http.post("/control/faults", json=rule)).status_code == 200
+
+    def attempt() -> int:
+        try:
+            send(plane.port)
+        except smtplib.SMTPResponseException as error:
+            return error.smtp_code
+        return 250
+
+    assert await asyncio.to_thread(attempt) == code
+    await eventually(lambda: len(plane.receiver.mails) == delivered)
+    await asyncio.to_thread(send, plane.port)
+    await eventually(lambda: len(plane.receiver.mails) == delivered + 1)

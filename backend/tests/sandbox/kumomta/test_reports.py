@@ -47,7 +47,7 @@ async def test_a_complaint_finds_its_way_back_to_the_inbox(plane: Plane) -> None
     await asyncio.to_thread(send, plane.port)
     delivered = (await eventually(lambda: plane.receiver.to(BOB)))[0]
     report = complaint(delivered.content.decode())
-    code, _ = await asyncio.to_thread(hand_in, plane.port, "abuse@yahoo.test", FBL, report)
+    code, _ = await asyncio.to_thread(hand_in, plane.world.ports["inbound"], "", FBL, report)
     assert code == 250
     (record,) = await eventually(lambda: plane.control_plane.of("Feedback"))
     feedback = record["feedback_report"]
@@ -71,7 +71,7 @@ async def test_a_bounce_message_is_logged_and_dropped(plane: Plane) -> None:
         f"Final-Recipient: rfc822; {BOB}\r\nAction: failed\r\nStatus: 5.2.2\r\n"
         "Diagnostic-Code: smtp; 552 5.2.2 mailbox full\r\n\r\n--b--\r\n"
     )
-    code, _ = await asyncio.to_thread(hand_in, plane.port, "", ANNA, content)
+    code, _ = await asyncio.to_thread(hand_in, plane.world.ports["inbound"], "", ANNA, content)
     assert code == 250
     (record,) = await eventually(lambda: plane.control_plane.of("OOB"))
     assert (record["sender"], record["recipient"]) == (ANNA, BOB)
