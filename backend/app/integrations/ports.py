@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-
 # Payments ---------------------------------------------------------------------------------------
 
 
@@ -238,7 +237,7 @@ class DNSProvider(Protocol):
 
     def get_zone(self, zone_id: str) -> Zone: ...
     def apply(self, zone_id: str, wanted: Sequence[DNSRecord]) -> int:
-        """Make our own records exactly `wanted`; a customer's are never touched. Returns changes."""
+        """Make our own records exactly `wanted`, never touch a customer's; how many changed."""
         ...
 
 
