@@ -236,6 +236,9 @@ def _bill_first(
     if invoice["status"] == "paid":
         standing.paid(account, invoice)
         return found
+    collection.collect(account, invoice, automatic=True)
+    if invoice["status"] == "paid":
+        return found
     found["pending_update"] = {
         "billing_cycle_anchor": None,
         "expires_at": expires,
@@ -248,7 +251,6 @@ def _bill_first(
             found["pending_update"][name] = proposed[name]
     account.agenda.set("pending_expires", found["id"], expires)
     standing.tell(account, found, before)
-    collection.collect(account, invoice, automatic=True)
     return found
 
 

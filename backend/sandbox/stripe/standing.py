@@ -57,8 +57,9 @@ def paid(account: Account, invoice: Object) -> None:
     subscription = subscription_of(account, invoice)
     before = snapshot(subscription)
     pending = account.noted(subscription["id"], "pending")
-    applied = pending is not None and pending["invoice"] == invoice["id"]
-    if applied:
+    waited = False
+    if pending is not None and pending["invoice"] == invoice["id"]:
+        waited = subscription["pending_update"] is not None
         subscription |= pending["fields"] | {"pending_update": None}
         account.note(subscription["id"], pending=None)
         account.agenda.clear("pending_expires", subscription["id"])
@@ -73,7 +74,7 @@ def paid(account: Account, invoice: Object) -> None:
     account.agenda.clear("incomplete_expires", subscription["id"])
     _keep_method(account, subscription, invoice)
     plan_ahead(account, subscription)
-    if applied:
+    if waited:
         account.emit("customer.subscription.pending_update_applied", subscription)
     if resumed:
         account.emit("customer.subscription.resumed", subscription)

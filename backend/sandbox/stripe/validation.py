@@ -29,7 +29,7 @@ REMOVED = {"payment_method_types": "payment_method_types_no_longer_supported"}
 """Parameters the pinned version took away, and the code Stripe answers with (endive changelog)."""
 _TYPE_TAG = re.compile(r"[\[\]().\-]|^C_|^(int|str|bool|float|decimal)$")
 _UNIONS: tuple[Any, ...] = (typing.Union, types.UnionType)
-_RANK = ("extra_forbidden", "missing", "literal_error")
+_RANK = ("extra_forbidden", "missing", "int_parsing", "literal_error")
 
 
 class _Names(dict[str, Any]):
@@ -88,9 +88,7 @@ def _convert(hint: Any) -> Any:
         return _model(hint)
     if origin in _UNIONS:
         # The SDK opens enumerations with `| str`; the server's are closed.
-        closed = any(
-            te.get_origin(part) is te.Literal and te.get_args(part) != ("",) for part in arguments
-        )
+        closed = any(_enumerates(part) for part in arguments)
         return typing.Union[  # noqa: UP007 - built from a tuple
             tuple(_convert(part) for part in arguments if not (closed and part is str))
         ]
@@ -101,6 +99,12 @@ def _convert(hint: Any) -> Any:
     if origin is UntypedStripeObject:
         return dict[str, str]
     return hint
+
+
+def _enumerates(hint: Any) -> bool:
+    """A choice of words; a lone "" only says that the value can be unset."""
+    origin: Any = te.get_origin(hint)
+    return origin is te.Literal and te.get_args(hint) != ("",)
 
 
 def _refusal(error: ValidationError) -> StripeError:
