@@ -76,8 +76,8 @@ class NamecheapClient:
         premium = xml.yes(result, "IsPremiumName")
         if not xml.yes(result, "Available"):
             return Offer(name, False, premium, None, None, reason="taken")
-        icann = xml.cents(xml.attribute(result, "IcannFee"))
         if premium:
+            icann = xml.cents(xml.attribute(result, "IcannFee"))
             price = xml.cents(xml.attribute(result, "PremiumRegistrationPrice"))
             price += xml.cents(xml.attribute(result, "EapFee")) + icann
             renewal = xml.cents(xml.attribute(result, "PremiumRenewalPrice")) + icann
@@ -86,7 +86,7 @@ class NamecheapClient:
         if tld is None:
             return Offer(name, False, False, None, None, reason="this ending is not sold here")
         register, renew = self._price(tld, "REGISTER", years), self._price(tld, "RENEW", 1)
-        return Offer(name, True, False, register + icann * years, renew + icann)
+        return Offer(name, True, False, register, renew)
 
     def _price(self, tld: str, action: str, years: int) -> int:
         def load() -> dict[str, dict[str, int]]:
@@ -268,8 +268,14 @@ class NamecheapClient:
 
 
 def _price_of(price: Element) -> int:
-    yours = xml.cents(xml.attribute(price, "YourPrice"))
-    return yours or xml.cents(xml.attribute(price, "Price"))
+    """Our price and what comes on top of it (the ICANN fee); the misspelt name is Namecheap's."""
+    prefix, extra_name = "Your", "YourAdditonalCost"
+    if not xml.cents(xml.attribute(price, "YourPrice")):
+        prefix, extra_name = "", "AdditionalCost"
+    extra = xml.cents(xml.attribute(price, extra_name))
+    if xml.attribute(price, f"{extra_name}Type").upper() == "MULTIPLE":
+        extra *= int(xml.attribute(price, "Duration") or 1)
+    return xml.cents(xml.attribute(price, f"{prefix}Price")) + extra
 
 
 def _child(element: Element, name: str) -> str:
