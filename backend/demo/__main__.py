@@ -25,7 +25,6 @@ from demo.world import Addresses, DemoFailed
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stack", type=Path, required=True, help="stack.json of a running stack")
-    parser.add_argument("--json", type=Path, help="also write the times of the steps here")
     arguments = parser.parse_args()
     console = Console()
     stack = json.loads(arguments.stack.read_text())
@@ -40,9 +39,9 @@ def main() -> int:
         return 1
     total = time.monotonic() - began
     console.print(_table(outcome, addresses, total))
-    if arguments.json:
-        steps = [{"step": title, "seconds": round(s, 3)} for title, s in outcome.timings]
-        arguments.json.write_text(json.dumps({"total": round(total, 3), "steps": steps}, indent=1))
+    steps = [{"step": title, "seconds": round(took, 3)} for title, took in outcome.timings]
+    report = arguments.stack.parent / "demo/times.json"
+    report.write_text(json.dumps({"total": round(total, 3), "steps": steps}, indent=1))
     return 0
 
 
