@@ -1,0 +1,297 @@
+"""From a registered name to one that sends: zone, records, delegation, verification, relay.
+
+Each function is one step: one transaction, at most one change outside, harmless when repeated. The
+provider calls here are safe to repeat, so a step simply runs again after a fault.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import clock, errors, events
+from app.database import outbox
+from app.database.models import (
+    DKIMKey,
+    Domain,
+    DomainStatus,
+    StepName,
+    new_id,
+)
+from app.integrations import ports
+from app.rules import dns_records
+from app.services import domain_steps
+from app.services.domain_steps import NotYet
+from app.utils import security
+
+KEY_BITS = 2048
+"""The least that RFC 8301 recommends for signers, and the most that fits every resolver."""
+
+REFUSED_SECONDS = 900.0
+"""A provider that said no is asked again this often: an operator may have mended the cause."""
+
+PATIENCE = timedelta(hours=72)
+"""Delegations are seen everywhere within two days; after three something is wrong."""
+
+SLOWEST_LOOK = 900.0
+LATE_LOOK = 6 * 3600.0
+
+
+def create_zone(
+    domain_id: UUID, db: Session, *, providers: ports.Providers | None = None
+) -> NotYet | None:
+    """Have a zone for the name, and a key to sign with."""
+    providers = providers or ports.current()
+    domain = domain_steps.lock(domain_id, db)
+    if domain.status != DomainStatus.REGISTERED:
+        return None
+
+    def work() -> None:
+        zone = providers.dns.ensure_zone(domain.domain_name)
+        domain.cloudflare_zone_id, domain.name_servers = zone.id, list(zone.name_servers)
+        if domain.dkim_selector is None:
+            domain.dkim_selector = new_signing_key(domain, db).selector
+        domain_steps.finish(domain, StepName.ZONE, db, then=StepName.RECORDS)
+        domain_steps.move(
+            domain,
+            "domain_zone_created",
+            db,
+            status=DomainStatus.CONFIGURING_DNS,
+            dkim_selector=[None, domain.dkim_selector],
+        )
+        outbox.record(db, events.DomainZoneCreated(tenant_id=domain.tenant_id, domain_id=domain.id))
+
+    return _attempt(domain, StepName.ZONE, work, db)
+
+
+def publish_records(
+    domain_id: UUID, db: Session, *, providers: ports.Providers | None = None
+) -> NotYet | None:
+    """Write our records into the zone; a customer's own are left alone."""
+    providers = providers or ports.current()
+    domain = domain_steps.lock(domain_id, db)
+    if domain.status != DomainStatus.CONFIGURING_DNS or domain_steps.is_done(
+        domain, StepName.RECORDS, db
+    ):
+        return None
+    zone_id = domain.cloudflare_zone_id
+    if zone_id is None:
+        raise errors.Conflict("The name has no zone yet.", domain_name=domain.domain_name)
+
+    def work() -> None:
+        records = wanted_records(domain, providers.platform.mail_zone, db)
+        providers.dns.apply(zone_id, [ports.DNSRecord(**asdict(record)) for record in records])
+        domain.dns_records = [as_json(record) for record in records]
+        domain_steps.finish(domain, StepName.RECORDS, db, then=StepName.DELEGATION)
+        domain_steps.move(domain, "domain_records_published", db, records=[None, len(records)])
+        outbox.record(
+            db, events.DomainRecordsPublished(tenant_id=domain.tenant_id, domain_id=domain.id)
+        )
+
+    return _attempt(domain, StepName.RECORDS, work, db)
+
+
+def delegate(
+    domain_id: UUID, db: Session, *, providers: ports.Providers | None = None
+) -> NotYet | None:
+    """Point the name at the name servers of its zone."""
+    providers = providers or ports.current()
+    domain = domain_steps.lock(domain_id, db)
+    if domain.status != DomainStatus.CONFIGURING_DNS or not domain_steps.is_done(
+        domain, StepName.RECORDS, db
+    ):
+        return None
+
+    def work() -> None:
+        providers.registrar.set_nameservers(domain.domain_name, domain.name_servers)
+        domain_steps.finish(domain, StepName.DELEGATION, db, then=StepName.VERIFICATION)
+        domain_steps.move(
+            domain,
+            "domain_delegated",
+            db,
+            status=DomainStatus.VERIFYING_DNS,
+            name_servers=[None, domain.name_servers],
+        )
+        outbox.record(db, events.DomainDelegated(tenant_id=domain.tenant_id, domain_id=domain.id))
+
+    return _attempt(domain, StepName.DELEGATION, work, db)
+
+
+def verify_dns(
+    domain_id: UUID, db: Session, *, providers: ports.Providers | None = None
+) -> NotYet | None:
+    """Ask the DNS, as any receiver would, until every record is seen as we want it.
+
+    It never stops looking. After PATIENCE the step shows as failed with what is missing, and is
+    looked at every six hours, so that a late cure is still noticed.
+    """
+    providers = providers or ports.current()
+    domain = domain_steps.lock(domain_id, db)
+    if domain.status != DomainStatus.VERIFYING_DNS:
+        return None
+    row = domain_steps.begin(domain, StepName.VERIFICATION, db)
+    verdicts = inspect(domain, providers.resolver)
+    if not verdicts:
+        raise errors.Conflict("The name has no records yet.", domain_name=domain.domain_name)
+    bad = [verdict for verdict in verdicts if not verdict.ok]
+    if not bad:
+        domain_steps.finish(domain, StepName.VERIFICATION, db, then=StepName.AUTHORIZATION)
+        domain_steps.move(domain, "domain_dns_verified", db, status=DomainStatus.AUTHORIZING)
+        outbox.record(db, events.DomainVerified(tenant_id=domain.tenant_id, domain_id=domain.id))
+        return None
+    first = bad[0]
+    why = (
+        f"{len(verdicts) - len(bad)} of {len(verdicts)} records are seen; {first.record.type}"
+        f" {first.record.name}: {first.difference}"
+    )
+    if row.started_at is not None and clock.now() - row.started_at >= PATIENCE:
+        if row.state != domain_steps.FAILED:
+            domain_steps.give_up(domain, row, why)
+            domain_steps.move(domain, "domain_dns_overdue", db, failure=[None, why[:500]])
+        return domain_steps.wait(row, LATE_LOOK, why)
+    return domain_steps.wait(row, min(1.5 ** min(row.attempts, 20), SLOWEST_LOOK), why)
+
+
+def authorize_in_kumo(
+    domain_id: UUID, db: Session, *, providers: ports.Providers | None = None
+) -> NotYet | None:
+    """Allow the relay to send and sign for the name; with that it is active."""
+    providers = providers or ports.current()
+    domain = domain_steps.lock(domain_id, db)
+    if domain.status != DomainStatus.AUTHORIZING or domain.dkim_selector is None:
+        return None
+    selector = domain.dkim_selector
+
+    def work() -> None:
+        providers.mail.add_relay(
+            domain.domain_name, tenant_id=str(domain.tenant_id), selector=selector
+        )
+        providers.mail.reload()
+        domain_steps.finish(domain, StepName.AUTHORIZATION, db)
+        domain.kumo_authorized = True
+        domain_steps.move(
+            domain,
+            "domain_activated",
+            db,
+            status=DomainStatus.ACTIVE,
+            kumo_authorized=[False, True],
+        )
+        outbox.record(db, events.DomainActivated(tenant_id=domain.tenant_id, domain_id=domain.id))
+
+    return _attempt(domain, StepName.AUTHORIZATION, work, db)
+
+
+def _attempt(
+    domain: Domain, name: StepName, work: Callable[[], None], db: Session
+) -> NotYet | None:
+    """Do `work`; a provider's clear no is shown on the step and tried again after a while.
+
+    ProviderUnavailable passes through: the job runner waits and repeats.
+    """
+    row = domain_steps.begin(domain, name, db)
+    try:
+        work()
+    except errors.ProviderFailed as refusal:
+        if row.state != domain_steps.FAILED:
+            domain_steps.give_up(domain, row, refusal.message)
+            domain_steps.move(domain, f"domain_{name}_refused", db, failure=[None, refusal.message])
+        return domain_steps.wait(row, REFUSED_SECONDS, refusal.message)
+    return None
+
+
+# Keys and records -------------------------------------------------------------------------------
+
+
+def key_context(key_id: UUID) -> str:
+    """What an encrypted signing key is bound to, so that it cannot be moved to another row."""
+    return f"dkim_keys.private_key:{key_id}"
+
+
+def new_signing_key(domain: Domain, db: Session) -> DKIMKey:
+    """A fresh RSA key below a selector that this name has never had."""
+    taken = db.scalars(
+        # Also those of an earlier life of the name: relays and receivers cache by name.
+        select(DKIMKey.selector)
+        .join(Domain, Domain.id == DKIMKey.domain_id)
+        .where(Domain.domain_name == domain.domain_name)
+    ).all()
+    private = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    public = private.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    pem = private.private_bytes(
+        serialization.Encoding.PEM,
+        # PKCS #1, which every DKIM signer reads.
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    )
+    key_id = new_id()
+    key = DKIMKey(
+        id=key_id,
+        tenant_id=domain.tenant_id,
+        domain_id=domain.id,
+        selector=dns_records.next_selector(clock.now().date(), taken),
+        public_key=base64.b64encode(public).decode(),
+        private_key=security.encrypt(pem, key_context(key_id)),
+    )
+    db.add(key)
+    return key
+
+
+def signing_key(domain: Domain, db: Session) -> DKIMKey:
+    """The key in use. Raises NotFound before the zone was made."""
+    key = db.scalars(
+        select(DKIMKey).where(
+            DKIMKey.domain_id == domain.id, DKIMKey.selector == domain.dkim_selector
+        )
+    ).one_or_none()
+    if key is None:
+        raise errors.NotFound(resource="signing key")
+    return key
+
+
+def wanted_records(domain: Domain, mail_zone: str, db: Session) -> tuple[dns_records.Record, ...]:
+    """What the zone of `domain` must hold. Raises NotFound before it has a signing key."""
+    key = signing_key(domain, db)
+    return dns_records.wanted(
+        domain.domain_name,
+        mail_zone=mail_zone,
+        selector=key.selector,
+        public_key=key.public_key,
+    )
+
+
+def as_json(record: dns_records.Record) -> dict[str, Any]:
+    """How a record stands in `domains.dns_records`."""
+    return {name: value for name, value in asdict(record).items() if value is not None}
+
+
+def planned(domain: Domain) -> list[dns_records.Record]:
+    """The records that were last published for the name."""
+    return [dns_records.Record(**fields) for fields in domain.dns_records]
+
+
+def inspect(domain: Domain, resolver: ports.DNSResolver) -> tuple[dns_records.Verdict, ...]:
+    """Wanted against seen, record by record, by real queries."""
+    records = planned(domain)
+    seen = {
+        (kind, name): _ask(resolver, name, kind) for kind, name in dns_records.questions(records)
+    }
+    return dns_records.compare(records, seen)
+
+
+def _ask(resolver: ports.DNSResolver, name: str, kind: str) -> Sequence[str]:
+    try:
+        return resolver.lookup(name, kind)
+    except errors.ProviderUnavailable:
+        # A name whose servers do not answer yet is not seen yet: that is what is being found out.
+        return ()

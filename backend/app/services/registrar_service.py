@@ -1,0 +1,147 @@
+"""What names cost here, and whether they can be had: the registrar's answers with our prices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app import errors
+from app.integrations import ports
+from app.rules import hostnames, pricing
+
+MAX_YEARS = 10
+"""No registry lets a name run longer ahead."""
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A name that can be bought now. Amounts are totals for `years`, in cents."""
+
+    domain_name: str
+    years: int
+    cost_cents: int
+    """The registrar's price, ICANN fee included: what buying may cost at most."""
+    price_cents: int
+    renewal_cents: int | None
+    currency: str
+    premium: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One line of a search result; a name that cannot be bought here says why."""
+
+    domain_name: str
+    available: bool
+    """It can be bought here, now. Premium names cannot: their prices are a person's decision."""
+    premium: bool
+    price_cents: int | None
+    renewal_cents: int | None
+    currency: str
+    years: int
+    reason: str | None = None
+    suggested: bool = False
+    """We thought of it, because what was asked for is taken."""
+
+
+class RegistrarService:
+    """Prices and availability; nothing here changes anything."""
+
+    @staticmethod
+    def quote(
+        domain_name: str, years: int = 1, *, providers: ports.Providers | None = None
+    ) -> Quote:
+        """The price of one name. Raises Invalid, DomainTaken and provider errors."""
+        providers = providers or ports.current()
+        if not 1 <= years <= MAX_YEARS:
+            raise errors.Invalid(f"years must be 1 to {MAX_YEARS}.", years=years)
+        try:
+            name = str(hostnames.check_to_buy(domain_name))
+        except hostnames.BadName as error:
+            raise errors.Invalid(f"{error}.", domain_name=domain_name) from None
+        (offer,) = providers.registrar.offers([name], years)
+        if not offer.available and not offer.premium:
+            why = None if offer.reason is None else f"{name} cannot be bought: {offer.reason}."
+            raise errors.DomainTaken(why, domain_name=name)
+        reason = _refusal(offer)
+        if reason is not None or offer.price_cents is None:
+            raise errors.Invalid(f"{name} cannot be bought here: {reason}.", domain_name=name)
+        return Quote(
+            domain_name=name,
+            years=years,
+            cost_cents=offer.price_cents,
+            price_cents=_retail(offer.price_cents, providers.platform),
+            renewal_cents=_retail_or_none(offer.renewal_cents, providers.platform),
+            currency=offer.currency.lower(),
+            premium=offer.premium,
+        )
+
+    @staticmethod
+    def search(
+        names: Sequence[hostnames.Hostname],
+        *,
+        suggested: bool = False,
+        providers: ports.Providers | None = None,
+    ) -> list[Listing]:
+        """Availability and price of each name for one year, in the order given; 50 at most."""
+        providers = providers or ports.current()
+        if not names:
+            return []
+        offers = providers.registrar.offers([str(name) for name in names])
+        return [_listing(offer, providers.platform, suggested=suggested) for offer in offers]
+
+    @staticmethod
+    def objection(
+        domain_name: str, years: int, ceiling_cents: int, *, providers: ports.Providers
+    ) -> str | None:
+        """Why a quoted name must not be bought any more; None when all is as it was quoted."""
+        (offer,) = providers.registrar.offers([domain_name], years)
+        if not offer.available:
+            return offer.reason or "somebody else has registered it meanwhile"
+        reason = _refusal(offer)
+        if reason is not None or offer.price_cents is None:
+            return reason
+        if offer.price_cents > ceiling_cents:
+            return f"the registrar raised its price by {offer.price_cents - ceiling_cents} cents"
+        return None
+
+
+def _refusal(offer: ports.Offer) -> str | None:
+    if offer.premium:
+        return "it is a premium name"
+    if not offer.available:
+        return offer.reason or "it is taken"
+    if offer.currency.lower() != "usd":
+        return f"it is priced in {offer.currency.upper()}"
+    if offer.price_cents is None or offer.price_cents <= 0:
+        return "the registrar gives no price for it"
+    if offer.price_cents > pricing.MAX_COST_CENTS:
+        return "it is too dear to be bought without a person's consent"
+    return None
+
+
+def _listing(offer: ports.Offer, platform: ports.Platform, *, suggested: bool) -> Listing:
+    reason = _refusal(offer)
+    return Listing(
+        domain_name=offer.domain_name,
+        available=reason is None,
+        premium=offer.premium,
+        price_cents=_retail_or_none(offer.price_cents, platform),
+        renewal_cents=_retail_or_none(offer.renewal_cents, platform),
+        currency=offer.currency.lower(),
+        years=1,
+        reason=reason,
+        suggested=suggested,
+    )
+
+
+def _retail(cost_cents: int, platform: ports.Platform) -> int:
+    return pricing.retail_cents(
+        cost_cents,
+        margin_percent=platform.domain_margin_percent,
+        fixed_cents=platform.domain_fixed_cents,
+    )
+
+
+def _retail_or_none(cost_cents: int | None, platform: ports.Platform) -> int | None:
+    return None if not cost_cents or cost_cents < 0 else _retail(cost_cents, platform)

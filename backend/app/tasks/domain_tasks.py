@@ -1,0 +1,69 @@
+"""The chain from a held price to a name that sends: one job for each step."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app import errors
+from app.database.models import DomainPurchase, Tenant
+from app.services import domain_registration, domain_setup
+from app.services.billing_service import BillingService
+from app.services.domain_service import DomainService
+from app.services.domain_steps import NotYet
+from app.tasks.jobs import Again, task
+
+
+@task("domains.request_purchase")
+def request_purchase(db: Session, tenant_id: UUID, purchase_id: UUID) -> None:
+    """The price is held, whether or not the browser came back: buy the name, or let go of it."""
+    purchase = db.get_one(DomainPurchase, purchase_id)
+    try:
+        DomainService.request_purchase(db.get_one(Tenant, tenant_id), purchase, db)
+    except errors.PaymentNotCompleted:
+        # The hold went away again; the provider's next event tells how it ended.
+        return
+    except (errors.Conflict, errors.LimitReached, errors.PaymentRequired) as refusal:
+        # It will not become possible by waiting, and no money is to be held for nothing.
+        BillingService.release_purchase(purchase_id, db)
+        db.get_one(DomainPurchase, purchase_id).failure = refusal.message[:500]
+
+
+@task("domains.submit_registration")
+def submit_registration(db: Session, tenant_id: UUID, purchase_id: UUID) -> None:  # noqa: ARG001
+    domain_registration.submit(purchase_id, db)
+
+
+@task("domains.register")
+def register(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # noqa: ARG001
+    return _again(DomainService.purchase_domain(domain_id, db))
+
+
+@task("domains.create_zone")
+def create_zone(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # noqa: ARG001
+    return _again(domain_setup.create_zone(domain_id, db))
+
+
+@task("domains.publish_records")
+def publish_records(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # noqa: ARG001
+    return _again(domain_setup.publish_records(domain_id, db))
+
+
+@task("domains.delegate")
+def delegate(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # noqa: ARG001
+    return _again(domain_setup.delegate(domain_id, db))
+
+
+@task("domains.verify_dns")
+def verify_dns(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # noqa: ARG001
+    return _again(DomainService.verify_dns(domain_id, db))
+
+
+@task("domains.authorize_in_kumo")
+def authorize_in_kumo(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # noqa: ARG001
+    return _again(DomainService.authorize_in_kumo(domain_id, db))
+
+
+def _again(step: NotYet | None) -> Again | None:
+    return None if step is None else Again(step.seconds, step.why)
