@@ -276,4 +276,5 @@ def nodes() -> dict[str, Any]:
 
 
 def _about(role: str, grant: str | None, audit_event: str | None) -> dict[str, Any]:
-    return {"x-role": role, "x-scope": grant, "x-audit-event": audit_event}
+    # FastAPI leaves nulls out of the document, so their absence is written out.
+    return {"x-role": role, "x-scope": grant or "none", "x-audit-event": audit_event or "none"}

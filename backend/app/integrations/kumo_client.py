@@ -16,7 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from app.errors import ProviderFailed, ProviderUnavailable
-from app.integrations.ports import InboxEntry
+from app.integrations.ports import InboxEntry, NodeState
 
 BLOCK = 500
 """Inboxes written in one round trip."""
@@ -109,6 +109,17 @@ class KumoClient:
         with _redis_errors():
             members = {str(member) for member in self._redis.smembers(KILLED)}
         return {member[2:] for member in members if member.startswith("t:")}
+
+    def nodes(self) -> list[NodeState]:
+        with ThreadPoolExecutor(max(1, len(self._nodes))) as pool:
+            return list(pool.map(self._state, self._nodes))
+
+    def _state(self, node: str) -> NodeState:
+        try:
+            held = self._call(node, "GET", "suspend/v1") or []
+        except (ProviderFailed, ProviderUnavailable) as error:
+            return NodeState(node, reachable=False, suspensions=None, detail=error.message)
+        return NodeState(node, reachable=True, suspensions=len(held))
 
     def _revive(self, node: str, tenant_id: str) -> None:
         held = self._call(node, "GET", "suspend/v1") or []

@@ -270,6 +270,17 @@ class InboxEntry:
     monthly_limit: int
 
 
+@dataclass(frozen=True)
+class NodeState:
+    """One node of the relay."""
+
+    url: str
+    reachable: bool
+    suspensions: int | None
+    """How many suspensions it holds; None when it does not answer."""
+    detail: str | None = None
+
+
 class MailPlatform(Protocol):
     """The KumoMTA nodes and the directory they read in Redis."""
 
@@ -299,6 +310,9 @@ class MailPlatform(Protocol):
         ...
 
     def killed_tenants(self) -> set[str]: ...
+    def nodes(self) -> list[NodeState]:
+        """Every node, and whether it takes orders now; never raises for one that does not."""
+        ...
 
 
 class Mailer(Protocol):

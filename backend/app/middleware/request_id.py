@@ -67,7 +67,8 @@ def _template(scope: Scope) -> str:
         return "unmatched"
     path = str(getattr(route, "path", "unmatched"))
     for name, value in scope.get("path_params", {}).items():
-        filled = scope["path"].replace(f"/{value}", f"/{{{name}}}", 1)
+        filled = str(scope["path"]).replace(f"/{value}", f"/{{{name}}}", 1)
         if filled.endswith(path):
             return filled
-    return str(scope["path"]) if scope["path"].endswith(path) else path
+    whole = str(scope["path"])
+    return whole if whole.endswith(path) else path

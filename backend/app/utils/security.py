@@ -67,7 +67,7 @@ def configure(
 
     Raises ValueError for a key of another length.
     """
-    global _configured  # noqa: PLW0603  # A process has one set of keys.
+    global _configured
     ciphers: dict[bytes, AESGCM] = {}
     for text in encryption_keys:
         key = base64.urlsafe_b64decode(text)

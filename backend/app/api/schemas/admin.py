@@ -42,4 +42,6 @@ class ReplayOut(Out):
 class NodeOut(Out):
     url: str
     reachable: bool
+    suspensions: int | None
+    """Held by the node now; null when it does not answer."""
     detail: str | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -36,11 +36,15 @@ class SearchOut(Out):
     domain_name: str
     available: bool
     premium: bool
-    price: int | None
+    price: int | None = Field(validation_alias="price_cents")
     """In cents, for `years`."""
-    renewal_price: int | None
+    renewal_price: int | None = Field(validation_alias="renewal_cents")
     currency: str
     years: int
+    reason: str | None
+    """Why it cannot be bought here, when it cannot."""
+    suggested: bool
+    """We thought of it, because what was asked for is taken."""
 
 
 class StepOut(Out):
@@ -83,15 +87,18 @@ class RecordOut(Out):
     ttl: int
     priority: int | None
     purpose: str
-    found: list[str]
+    state: str
+    """ok, missing, different or ambiguous."""
+    seen: list[str]
     """What name servers answer now."""
-    matches: bool
+    difference: str | None
+    fix: str | None
 
 
 class DNSOut(Out):
     domain_name: str
     records: list[RecordOut]
-    all_match: bool
+    all_ok: bool
 
 
 class StepsEvent(Out):
@@ -100,6 +107,3 @@ class StepsEvent(Out):
     status: str
     failure: str | None
     steps: list[StepOut]
-
-
-AnyRecord = dict[str, Any]

@@ -17,6 +17,7 @@ from app.database.models import (
     DomainStep,
     Inbox,
     InboxStatus,
+    Invoice,
     PaymentMethod,
     RefreshToken,
     Suppression,
@@ -72,6 +73,10 @@ def cards(db: Session) -> list[PaymentMethod]:
             .order_by(PaymentMethod.is_default.desc(), PaymentMethod.id)
         )
     )
+
+
+def invoices() -> Select[Invoice]:
+    return select(Invoice)
 
 
 def ledger(*, kind: str | None, status: str | None) -> Select[Transaction]:

@@ -30,6 +30,17 @@ def summary(db: Session) -> dict[str, Any]:
     }
 
 
+def hurry(db: Session, domain_id: UUID) -> int:
+    """Make the waiting jobs of a domain due now; how many there are."""
+    due = db.scalars(
+        update(Job)
+        .where(Job.state == JobState.WAITING, Job.payload["domain_id"].astext == str(domain_id))
+        .values(next_try_at=clock.now())
+        .returning(Job.id)
+    ).all()
+    return len(due)
+
+
 def replay(db: Session, job_id: UUID | None) -> int:
     """Give one dead job, or all of them, a fresh set of tries; how many."""
     dead = update(Job).where(Job.state == JobState.DEAD)

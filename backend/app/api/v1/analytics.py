@@ -1,0 +1,125 @@
+"""Figures to look at."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from app import clock, errors
+from app.api.cursors import Cursor, Limit, seal, unseal
+from app.api.deps import DB, CurrentTenant, requires
+from app.api.responses import Envelope, Page, ok, page
+from app.api.schemas import analytics as s
+from app.api.v1.plans import limits_out
+from app.database.models import AuditLog, Inbox, Role
+from app.database.queries import accounts, pages
+from app.database.queries import analytics as queries
+from app.rules import plans
+from app.services.subscription_service import SubscriptionService
+
+router = APIRouter(prefix="/analytics", tags=["analytics"])
+
+_LONGEST = 366
+"""Days in one report at most."""
+
+_READ = requires(Role.READ_ONLY, "analytics:read")
+From = Annotated[date | None, Query(alias="from", description="First day (UTC).")]
+To = Annotated[date | None, Query(description="Last day (UTC), included.")]
+
+
+@router.get("/overview", response_model=Envelope[s.OverviewOut], **_READ)
+def overview(db: DB) -> Any:
+    """The state of things on one screen."""
+    today = clock.now().date()
+    domains, inboxes = queries.by_status(db)
+    return ok(
+        {
+            "domains": domains,
+            "inboxes": inboxes,
+            "today": queries.totals(db, today, today),
+            "last_7_days": queries.totals(db, today - timedelta(days=6), today),
+            "last_30_days": queries.totals(db, today - timedelta(days=29), today),
+        }
+    )
+
+
+@router.get("/usage", response_model=Envelope[s.UsageReportOut], **_READ)
+def usage(tenant: CurrentTenant, db: DB) -> Any:
+    """How much of the plan is used."""
+    today = clock.now().date()
+    plan = plans.plan(tenant.subscription_tier)
+    return ok(
+        {
+            "inboxes": tenant.inboxes_count,
+            "domains": tenant.domains_count,
+            "sends_today": queries.totals(db, today, today).accepted,
+            "sends_this_month": queries.totals(db, today.replace(day=1), today).accepted,
+            "limits": limits_out(plan, SubscriptionService.limits_of(tenant)),
+        }
+    )
+
+
+@router.get("/deliverability", response_model=Envelope[s.DeliverabilityOut], **_READ)
+def deliverability(
+    db: DB,
+    from_day: From = None,
+    to: To = None,
+    group_by: Annotated[Literal["day", "domain", "inbox", "provider"], Query()] = "day",
+) -> Any:
+    """What became of the mail, by day, domain, inbox or recipients' domain; 30 days by default."""
+    since, until = _period(from_day, to)
+    return ok(
+        {
+            "from_day": since,
+            "to_day": until,
+            "group_by": group_by,
+            "totals": queries.totals(db, since, until),
+            "groups": queries.grouped(db, since, until, group_by),
+        }
+    )
+
+
+@router.get("/inboxes/{inbox_id}", response_model=Envelope[s.InboxReportOut], **_READ)
+def inbox_report(inbox_id: UUID, db: DB, from_day: From = None, to: To = None) -> Any:
+    """One inbox, day by day."""
+    inbox = db.get(Inbox, inbox_id)
+    if inbox is None:
+        raise errors.NotFound(resource="inbox")
+    since, until = _period(from_day, to)
+    return ok(
+        {
+            "inbox": inbox,
+            "totals": queries.totals(db, since, until, inbox_id=inbox_id),
+            "days": queries.grouped(db, since, until, "day", inbox_id=inbox_id),
+        }
+    )
+
+
+@router.get("/audit-log", response_model=Page[s.AuditOut], **requires(Role.ADMIN, "audit:read"))
+def audit_log(
+    db: DB,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    action: Annotated[str | None, Query(max_length=60)] = None,
+    resource_id: UUID | None = None,
+) -> Any:
+    """Who did what, the newest first."""
+    rows, last = pages.page(
+        db,
+        accounts.audit_trail(action=action, resource_id=resource_id),
+        AuditLog.id,
+        after=unseal("audit", cursor),
+        limit=limit,
+    )
+    return page(rows, seal("audit", last))
+
+
+def _period(since: date | None, until: date | None) -> tuple[date, date]:
+    until = until or clock.now().date()
+    since = since or until - timedelta(days=29)
+    if not timedelta(0) <= until - since < timedelta(days=_LONGEST):
+        raise errors.Invalid(f"A period begins before it ends and has at most {_LONGEST} days.")
+    return since, until

@@ -1,0 +1,197 @@
+"""Accounts and sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request
+
+from app import errors
+from app.api.deps import (
+    DB,
+    Who,
+    acts,
+    address_of,
+    limiter_of,
+    public,
+    requires,
+)
+from app.api.responses import Envelope, ok
+from app.api.schemas import auth as s
+from app.api.v1.plans import limits_out, plan_out
+from app.database.models import Role
+from app.database.queries import accounts
+from app.database.session import ALL_TENANTS, scope
+from app.rules import plans
+from app.services.identity_service import Device, IdentityService, Registered
+from app.services.subscription_service import SubscriptionService
+
+router = APIRouter(prefix="/auth", tags=["auth"])
+
+_passwords = CapacityLimiter(8)
+"""Threads for sign-ins: a storm of them must not take those of all other requests."""
+
+_FAILURES = [(10, 300)]
+"""Failed sign-ins of one account from one address: ten in five minutes, then wait."""
+
+_FAILURES_OF_ADDRESS = [(50, 300)]
+_MAILS = [(3, 3600)]
+"""Verification mails to one address in an hour."""
+
+
+@router.post(
+    "/register", status_code=201, response_model=Envelope[s.RegisterOut],
+    **public(audit_event="tenant_registered"),
+)  # fmt: skip
+def register(body: s.RegisterIn, request: Request, db: DB) -> Any:
+    """Open an account: a seven-day trial, and a SetupIntent to confirm with a card in the browser.
+
+    Nothing is charged before day 8.
+    """
+    made = IdentityService.register(
+        company_name=body.company_name,
+        email=body.email,
+        password=body.password,
+        full_name=body.full_name,
+        device=_device(request),
+        db=db,
+    )
+    return ok(_registered(made, request.app.state.publishable_key))
+
+
+@router.post("/login", response_model=Envelope[s.LoginOut], **public(audit_event="user_logged_in"))
+async def login(body: s.LoginIn, request: Request) -> Any:
+    """Sign in. A wrong password and an unknown address look the same and take the same time."""
+    return await to_thread.run_sync(_login, body, request, limiter=_passwords)
+
+
+def _login(body: s.LoginIn, request: Request) -> Any:
+    limiter, address = limiter_of(request), address_of(request)
+    tries = [
+        (f"login:{body.email.strip().lower()}:{address}", _FAILURES),
+        (f"login:{address}", _FAILURES_OF_ADDRESS),
+    ]
+    for who, limits in tries:
+        standing = limiter.look(who, limits)
+        if not standing.allowed:
+            raise errors.RateLimited(retry_after=standing.reset_seconds)
+    try:
+        user, tokens = IdentityService.login(
+            email=body.email, password=body.password, device=_device(request)
+        )
+    except errors.InvalidCredentials:
+        for who, limits in tries:
+            limiter.spend(who, limits)
+        raise
+    return ok({**vars(tokens), "user": user})
+
+
+@router.post("/refresh", response_model=Envelope[s.LoginOut], **public())
+def refresh(body: s.RefreshIn, request: Request) -> Any:
+    """A new pair of tokens; the refresh token given is spent.
+
+    Using a spent one ends the session: somebody else may have it.
+    """
+    user, tokens = IdentityService.refresh(body.refresh_token, _device(request))
+    return ok({**vars(tokens), "user": user})
+
+
+@router.post("/logout", response_model=Envelope[s.DoneOut], **public(audit_event="user_logged_out"))
+def logout(request: Request, db: DB, body: s.LogoutIn | None = None) -> Any:
+    """End a session, by its refresh token or else by the access token of the request."""
+    claims = request.state.claims
+    if body is not None and body.refresh_token is not None:
+        scope(db, ALL_TENANTS)
+        done = IdentityService.logout_by_token(body.refresh_token, db)
+    elif claims is not None:
+        scope(db, claims.tenant_id)
+        acts(request, "user", claims.user_id)
+        done = IdentityService.logout(claims.family_id, claims.user_id, db)
+    else:
+        raise request.state.auth_error
+    return ok({"done": done})
+
+
+@router.get(
+    "/me",
+    response_model=Envelope[s.MeOut],
+    **requires(Role.READ_ONLY, "account:read", suspended_too=True),
+)
+def me(principal: Who) -> Any:
+    """The person, their company, its plan and how much of it is used."""
+    tenant = principal.tenant
+    plan = plans.plan(tenant.subscription_tier)
+    return ok(
+        {
+            "user": principal.user,
+            "tenant": tenant,
+            "plan": plan_out(plan),
+            "limits": limits_out(plan, SubscriptionService.limits_of(tenant)),
+            "usage": {"inboxes": tenant.inboxes_count, "domains": tenant.domains_count},
+            "trial_days_remaining": SubscriptionService.get_trial_days_remaining(tenant),
+        }
+    )
+
+
+@router.post(
+    "/verify-email", response_model=Envelope[s.DoneOut], **public(audit_event="email_verified")
+)
+def verify_email(body: s.VerifyEmailIn, db: DB) -> Any:
+    """Confirm an address with the token from the mail."""
+    scope(db, ALL_TENANTS)
+    IdentityService.verify_email(body.token, db)
+    return ok({"done": True})
+
+
+@router.post(
+    "/resend-verification", status_code=202, response_model=Envelope[s.DoneOut], **public()
+)
+def resend_verification(body: s.ResendIn, request: Request, db: DB) -> Any:
+    """Send the mail again. The answer is the same whether there is such an account or not."""
+    if limiter_of(request).spend(f"verify:{body.email}", _MAILS).allowed:
+        scope(db, ALL_TENANTS)
+        IdentityService.request_verification(body.email, db)
+    return ok({"done": True})
+
+
+@router.get(
+    "/sessions",
+    response_model=Envelope[list[s.SessionOut]],
+    **requires(Role.READ_ONLY, "account:read"),
+)
+def sessions(principal: Who, db: DB) -> Any:
+    """Where this person is signed in."""
+    current = principal.claims.family_id
+    return ok(
+        [
+            {**vars(session), "current": session.id == current}
+            for session in accounts.sessions(db, principal.user.id)
+        ]
+    )
+
+
+@router.delete(
+    "/sessions/{session_id}",
+    response_model=Envelope[s.DoneOut],
+    **requires(Role.READ_ONLY, "account:write", audit_event="user_logged_out"),
+)
+def end_session(session_id: UUID, principal: Who, db: DB) -> Any:
+    """Sign out elsewhere; its access tokens stop with the next request."""
+    if not IdentityService.logout(session_id, principal.user.id, db):
+        raise errors.NotFound(resource="session")
+    return ok({"done": True})
+
+
+def _device(request: Request) -> Device:
+    return Device(ip=address_of(request), user_agent=request.headers.get("user-agent"))
+
+
+def _registered(made: Registered, publishable_key: str) -> dict[str, Any]:
+    return {
+        **vars(made.tokens),
+        "tenant": made.tenant,
+        "user": made.user,
+        "setup_intent": {**vars(made.setup_intent), "publishable_key": publishable_key},
+    }

@@ -1,0 +1,182 @@
+"""Plans, cards, invoices, and the price of a domain."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+
+from app import errors
+from app.api.cursors import Cursor, Limit, seal, unseal
+from app.api.deps import DB, CurrentTenant, EvenSuspendedTenant, public, requires
+from app.api.idempotency import IdempotentRoute, Key
+from app.api.responses import Envelope, Page, ok, page
+from app.api.schemas import billing as s
+from app.api.schemas.auth import IntentOut, PlanOut
+from app.api.v1.plans import limits_out, plan_out
+from app.database.models import (
+    DomainPurchase,
+    Invoice,
+    PaymentMethod,
+    Role,
+    Tenant,
+    Transaction,
+    new_id,
+)
+from app.database.queries import accounts, pages
+from app.integrations import ports
+from app.rules import plans
+from app.services.billing_service import BillingService
+from app.services.subscription_service import SubscriptionService
+
+router = APIRouter(prefix="/billing", tags=["billing"], route_class=IdempotentRoute)
+Word = Annotated[str | None, Query(max_length=40)]
+
+
+@router.get("/plans", response_model=Envelope[list[PlanOut]], **public())
+def list_plans() -> Any:
+    """What can be bought, the cheapest first."""
+    return ok([plan_out(plan) for plan in plans.PLANS.values()])
+
+
+@router.get(
+    "/subscription",
+    response_model=Envelope[s.SubscriptionOut],
+    **requires(Role.READ_ONLY, "billing:read", suspended_too=True),
+)
+def subscription(tenant: EvenSuspendedTenant) -> Any:
+    """What was bought, until when, and how much of it is used."""
+    return ok(_subscription(tenant))
+
+
+@router.post(
+    "/setup-intent",
+    status_code=201,
+    response_model=Envelope[IntentOut],
+    **requires(
+        Role.ADMIN, "billing:write", audit_event="card_requested", suspended_too=True,
+        idempotent=True,
+    ),
+)  # fmt: skip
+def setup_intent(request: Request, tenant: EvenSuspendedTenant, db: DB) -> Any:
+    """Begin to add a card; Stripe.js confirms it in the browser. Nothing is charged."""
+    intent = BillingService.create_setup_intent(tenant, db)
+    return ok({**vars(intent), "publishable_key": request.app.state.publishable_key})
+
+
+@router.get(
+    "/payment-methods",
+    response_model=Envelope[list[s.PaymentMethodOut]],
+    **requires(Role.READ_ONLY, "billing:read", suspended_too=True),
+)
+def payment_methods(db: DB) -> Any:
+    """The cards on file, the default first."""
+    cards: list[PaymentMethod] = accounts.cards(db)
+    return ok(cards)
+
+
+@router.post(
+    "/upgrade",
+    response_model=Envelope[s.SubscriptionOut],
+    **requires(Role.ADMIN, "billing:write", audit_event="plan_changed", idempotent=True),
+)
+def upgrade(body: s.UpgradeIn, tenant: CurrentTenant, db: DB, key: Key = None) -> Any:
+    """Move to a dearer plan now, prorated; on trial, begin to pay now."""
+    if body.plan not in plans.PLANS:
+        raise errors.Invalid(f"plan must be one of {', '.join(plans.PLANS)}.", plan=body.plan)
+    SubscriptionService.upgrade_subscription(tenant, body.plan, db, key=_stripe_key(tenant, key))
+    return ok(_subscription(tenant))
+
+
+@router.get(
+    "/invoices",
+    response_model=Page[s.InvoiceOut],
+    **requires(Role.READ_ONLY, "billing:read", suspended_too=True),
+)
+def invoices(db: DB, limit: Limit = 50, cursor: Cursor = None) -> Any:
+    """The newest first."""
+    rows, last = pages.page(
+        db, accounts.invoices(), Invoice.id, after=unseal("invoices", cursor), limit=limit
+    )
+    return page(rows, seal("invoices", last))
+
+
+@router.get(
+    "/transactions",
+    response_model=Page[s.TransactionOut],
+    **requires(Role.READ_ONLY, "billing:read", suspended_too=True),
+)
+def transactions(
+    db: DB,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    transaction_type: Word = None,
+    status: Word = None,
+) -> Any:
+    """The ledger: every movement of money, the newest first."""
+    rows, last = pages.page(
+        db,
+        accounts.ledger(kind=transaction_type, status=status),
+        Transaction.id,
+        after=unseal("transactions", cursor),
+        limit=limit,
+    )
+    return page(rows, seal("transactions", last))
+
+
+@router.post(
+    "/domain-purchase-intent",
+    status_code=201,
+    response_model=Envelope[s.PurchaseIntentOut],
+    **requires(Role.ADMIN, "domains:write", audit_event="domain_quoted", idempotent=True),
+)
+def domain_purchase_intent(
+    body: s.PurchaseIntentIn, request: Request, tenant: CurrentTenant, db: DB
+) -> Any:
+    """A price offer for a name, and the PaymentIntent that holds it once the card is confirmed."""
+    purchase, intent = BillingService.request_domain_purchase(
+        tenant, body.domain_name, body.years, db
+    )
+    return ok(_offer(purchase, intent, request.app.state.publishable_key))
+
+
+def _offer(purchase: DomainPurchase, intent: ports.Intent, publishable_key: str) -> dict[str, Any]:
+    return {
+        "purchase_id": purchase.id,
+        "domain_name": purchase.domain_name,
+        "years": purchase.years,
+        "payment_intent_id": intent.id,
+        "client_secret": intent.client_secret,
+        "amount": purchase.price_cents,
+        "currency": purchase.currency,
+        "premium": purchase.premium,
+        "expires_at": purchase.expires_at,
+        "publishable_key": publishable_key,
+    }
+
+
+def _subscription(tenant: Tenant) -> dict[str, Any]:
+    plan = plans.plan(tenant.subscription_tier)
+    return {
+        "status": tenant.subscription_status,
+        "plan": plan.name,
+        "price_cents": plan.price_cents,
+        "currency": plan.currency,
+        "current_period_end": tenant.current_period_end,
+        "cancel_at_period_end": tenant.cancel_at_period_end,
+        "trial_ends_at": tenant.trial_ends_at,
+        "trial_days_remaining": SubscriptionService.get_trial_days_remaining(tenant),
+        "trial_converted": tenant.trial_converted,
+        "is_suspended": tenant.is_suspended,
+        "suspension_reason": tenant.suspension_reason,
+        "limits": limits_out(plan, SubscriptionService.limits_of(tenant)),
+        "usage": {"inboxes": tenant.inboxes_count, "domains": tenant.domains_count},
+    }
+
+
+def _stripe_key(tenant: Tenant, key: str | None) -> str:
+    """Our caller's key, so that a repeat after a lost answer is a repeat for Stripe as well."""
+    if key is None:
+        return f"plan:{tenant.id}:{new_id()}"
+    return f"plan:{tenant.id}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"

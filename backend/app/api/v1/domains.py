@@ -1,0 +1,193 @@
+"""Names: find, buy, watch them become ready."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import anyio
+from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from app import errors
+from app.api.cursors import Cursor, Limit, seal, unseal
+from app.api.deps import DB, CurrentTenant, requires
+from app.api.idempotency import IdempotentRoute
+from app.api.responses import Envelope, Page, ok, page
+from app.api.schemas import domains as s
+from app.database import audit
+from app.database.models import Domain, DomainPurchase, DomainStatus, Role
+from app.database.queries import accounts, jobs, pages
+from app.database.session import transaction
+from app.services.domain_service import DomainService
+
+router = APIRouter(prefix="/domains", tags=["domains"], route_class=IdempotentRoute)
+
+_POLL_SECONDS = 1.0
+_LONGEST_WATCH = 900.0
+"""Seconds an event stream lives; a browser opens the next one by itself."""
+
+_SETTLED = frozenset(
+    {DomainStatus.ACTIVE, DomainStatus.FAILED, DomainStatus.EXPIRED, DomainStatus.SUSPENDED}
+)
+
+
+@router.post(
+    "/search",
+    response_model=Envelope[list[s.SearchOut]],
+    **requires(Role.READ_ONLY, "domains:read"),
+)
+def search(body: s.SearchIn) -> Any:
+    """Which names can be bought, and for how much."""
+    return ok(DomainService.search_domain_availability(body.query, body.tlds))
+
+
+@router.post(
+    "/purchase",
+    status_code=202,
+    response_model=Envelope[s.PurchaseOut],
+    **requires(
+        Role.ADMIN, "domains:write", audit_event="domain_purchase_requested", idempotent=True
+    ),
+)
+def purchase(body: s.PurchaseIn, tenant: CurrentTenant, db: DB) -> Any:
+    """Buy the name whose payment was confirmed; the work goes on after this answer.
+
+    Asking again for the same purchase answers with the same domain.
+    """
+    bought = DomainService.request_purchase(tenant, _purchase(body, db), db)
+    return ok({"domain": bought})
+
+
+@router.get("", response_model=Page[s.DomainOut], **requires(Role.READ_ONLY, "domains:read"))
+def list_domains(
+    db: DB,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+    status: Annotated[DomainStatus | None, Query()] = None,
+) -> Any:
+    """The newest first."""
+    rows, last = pages.page(
+        db, accounts.domains(status=status), Domain.id, after=unseal("domains", cursor), limit=limit
+    )
+    return page(rows, seal("domains", last))
+
+
+@router.get(
+    "/{domain_id}",
+    response_model=Envelope[s.DomainWithSteps],
+    **requires(Role.READ_ONLY, "domains:read"),
+)
+def get_domain(domain_id: UUID, db: DB) -> Any:
+    """One name, and how far its set-up is."""
+    return ok(_with_steps(_domain(domain_id, db), db))
+
+
+@router.get(
+    "/{domain_id}/dns",
+    response_model=Envelope[s.DNSOut],
+    responses={200: {"content": {"text/dns": {"schema": {"type": "string"}}}}},
+    **requires(Role.READ_ONLY, "domains:read"),
+)
+def dns(
+    domain_id: UUID,
+    db: DB,
+    format: Annotated[Literal["json", "bind"], Query()] = "json",  # noqa: A002  # The API's name.
+) -> Any:
+    """Wanted against seen, record by record, asked now; `format=bind` is a zone file (RFC 4027)."""
+    domain = _domain(domain_id, db)
+    if format == "bind":
+        return Response(
+            DomainService.zone_file(domain),
+            media_type="text/dns",
+            headers={"Content-Disposition": f'attachment; filename="{domain.domain_name}.zone"'},
+        )
+    verdicts = DomainService.dns_report(domain)
+    return ok(
+        {
+            "domain_name": domain.domain_name,
+            "records": [{**vars(v.record), **vars(v), "seen": list(v.seen)} for v in verdicts],
+            "all_ok": bool(verdicts) and all(v.ok for v in verdicts),
+        }
+    )
+
+
+@router.post(
+    "/{domain_id}/verify",
+    status_code=202,
+    response_model=Envelope[s.DomainWithSteps],
+    **requires(Role.MEMBER, "domains:write", audit_event="domain_verification_requested"),
+)
+def verify(domain_id: UUID, db: DB) -> Any:
+    """Look at the records again now, instead of waiting for the next round."""
+    domain = _domain(domain_id, db)
+    audit.write(db, domain.tenant_id, "domain_verification_requested", "domain", domain.id)
+    if not jobs.hurry(db, domain.id):
+        DomainService.resume(domain, db)
+    return ok(_with_steps(domain, db))
+
+
+@router.get(
+    "/{domain_id}/events",
+    response_class=EventSourceResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    **requires(Role.READ_ONLY, "domains:read"),
+)
+def events(domain_id: UUID, tenant: CurrentTenant, db: DB) -> EventSourceResponse:
+    """Server-sent events: `steps` whenever something changed, `done` when nothing more will."""
+    _domain(domain_id, db)
+    return EventSourceResponse(_watch(tenant.id, domain_id), ping=15)
+
+
+async def _watch(tenant_id: UUID, domain_id: UUID) -> AsyncIterator[ServerSentEvent]:
+    told = None
+    with anyio.move_on_after(_LONGEST_WATCH):
+        while True:
+            state = await run_in_threadpool(_state, tenant_id, domain_id)
+            text = state.model_dump_json()
+            if text != told:
+                told = text
+                yield ServerSentEvent(text, event="steps")
+            if state.status in _SETTLED:
+                yield ServerSentEvent(text, event="done")
+                return
+            await anyio.sleep(_POLL_SECONDS)
+
+
+def _state(tenant_id: UUID, domain_id: UUID) -> s.StepsEvent:
+    # A short transaction each time: a stream must not hold a connection for minutes.
+    with transaction(tenant=tenant_id) as db:
+        domain = _domain(domain_id, db)
+        return s.StepsEvent(
+            status=domain.status,
+            failure=domain.failure,
+            steps=[s.StepOut.model_validate(step) for step in accounts.steps(db, domain_id)],
+        )
+
+
+def _domain(domain_id: UUID, db: Session) -> Domain:
+    domain = db.get(Domain, domain_id)
+    if domain is None:
+        raise errors.NotFound(resource="domain")
+    return domain
+
+
+def _purchase(body: s.PurchaseIn, db: Session) -> DomainPurchase:
+    wanted = select(DomainPurchase)
+    if body.purchase_id is not None:
+        wanted = wanted.where(DomainPurchase.id == body.purchase_id)
+    else:
+        wanted = wanted.where(DomainPurchase.stripe_payment_intent_id == body.payment_intent_id)
+    found = db.scalars(wanted).one_or_none()
+    if found is None:
+        raise errors.NotFound(resource="purchase")
+    return found
+
+
+def _with_steps(domain: Domain, db: Session) -> dict[str, Any]:
+    fields = {name: getattr(domain, name) for name in s.DomainOut.model_fields}
+    return {**fields, "steps": accounts.steps(db, domain.id)}

@@ -1,0 +1,18 @@
+"""How plans and limits are told."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from app.rules.limits import Limits, limits_of
+from app.rules.plans import Plan
+
+
+def limits_out(plan: Plan, limits: Limits) -> dict[str, Any]:
+    """`limits` are those in force, which during a trial are lower than the plan's."""
+    return {**asdict(plan), "inboxes": limits.inboxes, "domains": limits.domains}
+
+
+def plan_out(plan: Plan) -> dict[str, Any]:
+    return {**asdict(plan), "limits": limits_out(plan, limits_of(plan, on_trial=False))}

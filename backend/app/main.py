@@ -1,0 +1,122 @@
+"""The HTTP application: `uvicorn app.main:app`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from app import wiring
+from app.api import internal, probes, webhooks, webhooks_kumomta
+from app.api.responses import ERRORS
+from app.api.v1 import admin, analytics, auth, billing, domains, infrastructure
+from app.config import Settings
+from app.database import migrations
+from app.middleware import error_handler
+from app.middleware.auth import AuthMiddleware
+from app.middleware.error_handler import ErrorMiddleware
+from app.middleware.headers import SecurityHeadersMiddleware
+from app.middleware.intake import IntakeMiddleware
+from app.middleware.rate_limit import RateLimiter, RateLimitMiddleware
+from app.middleware.request_id import RequestIDMiddleware
+
+VERSION = "0.1.0"
+_EXPOSED = (
+    "X-Request-ID",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "Retry-After",
+    "Idempotency-Replayed",
+)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application for `settings`, by default those of the environment."""
+    settings = wiring.boot(settings)
+    app = FastAPI(
+        title="InboxGrove",
+        version=VERSION,
+        description="E-mail sending infrastructure: domains, DNS, inboxes, billing.",
+        middleware=_middleware(settings),
+        responses=ERRORS,
+        generate_unique_id_function=lambda route: (
+            f"{route.tags[0]}_{route.name}" if route.tags else route.name
+        ),
+    )
+    _remember(app, settings)
+    error_handler.install(app)
+    app.include_router(_v1())
+    app.include_router(webhooks.router)
+    app.include_router(webhooks_kumomta.router)
+    app.include_router(internal.router)
+    app.include_router(probes.router)
+    app.openapi = _described(app)  # type: ignore[method-assign]  # FastAPI's documented way.
+    return app
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """From the outside to the inside."""
+    return [
+        Middleware(RequestIDMiddleware),
+        Middleware(SecurityHeadersMiddleware),
+        Middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+            expose_headers=_EXPOSED,
+            max_age=600,
+        ),
+        Middleware(RateLimitMiddleware),
+        Middleware(ErrorMiddleware),
+        Middleware(
+            IntakeMiddleware,
+            allowed_hosts=settings.allowed_hosts,
+            max_bytes=settings.max_body_bytes,
+            larger={"/webhooks/kumomta": webhooks_kumomta.MAX_BYTES},
+        ),
+        Middleware(AuthMiddleware),
+    ]
+
+
+def _remember(app: FastAPI, settings: Settings) -> None:
+    """Values that dependencies need, so that only this module reads settings."""
+    app.state.limiter = RateLimiter(settings.redis_url)
+    app.state.rates = (
+        settings.rate_limit_requests_per_minute,
+        settings.rate_limit_requests_per_hour,
+    )
+    app.state.mta_token = settings.mta_token.get_secret_value()
+    app.state.publishable_key = settings.stripe.publishable_key
+    app.state.redis = wiring.build_redis(settings)
+    app.state.schema = migrations.head()
+
+
+def _v1() -> APIRouter:
+    router = APIRouter(prefix="/api/v1")
+    for area in (auth, billing, domains, infrastructure, analytics, admin):
+        router.include_router(area.router)
+    return router
+
+
+def _described(app: FastAPI) -> Any:
+    """OpenAPI without FastAPI's own 422, which we answer as 400."""
+    make = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = make()
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    operation["responses"].pop("422", None)
+            for name in ("HTTPValidationError", "ValidationError"):
+                schema["components"]["schemas"].pop(name, None)
+        return app.openapi_schema or make()
+
+    return openapi
+
+
+app = create_app()
