@@ -23,6 +23,13 @@ if redis.call('TTL', KEYS[2]) < 0 then redis.call('EXPIRE', KEYS[2], ARGV[5]) en
 return 'ok'
 ]]
 
+-- KEYS: day, month. ARGV: day limit, month limit.
+local PEEK = [[
+if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then return 'day' end
+if tonumber(redis.call('GET', KEYS[2]) or '0') >= tonumber(ARGV[2]) then return 'month' end
+return 'ok'
+]]
+
 local RELEASE = [[
 for _, key in ipairs(KEYS) do
   if redis.call('EXISTS', key) == 1 then redis.call('DECRBY', key, ARGV[1]) end
@@ -50,11 +57,9 @@ end
 function M.peek(entry)
   check_limits(entry)
   local day, month = keys(entry.inbox, os.time())
-  if (tonumber(store.query('GET', day)) or 0) >= entry.day_limit then
-    return refusal('day', entry)
-  end
-  if (tonumber(store.query('GET', month)) or 0) >= entry.month_limit then
-    return refusal('month', entry)
+  local outcome = store.query('EVAL', PEEK, 2, day, month, entry.day_limit, entry.month_limit)
+  if outcome ~= 'ok' then
+    return refusal(outcome, entry)
   end
 end
 

@@ -71,6 +71,7 @@ class ControlPlane:
     answers: list[int] = field(default_factory=list)
     lookups: list[str] = field(default_factory=list)
     dkim: bool = True
+    selector: str = SELECTOR
     url: str = ""
 
     @property
@@ -97,7 +98,9 @@ class ControlPlane:
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
-            return _answer({"domain": DOMAIN, "selector": SELECTOR, "private_key": pem.decode()})
+            return _answer(
+                {"domain": DOMAIN, "selector": self.selector, "private_key": pem.decode()}
+            )
 
         async def kills(_: Request) -> JSONResponse:
             return _answer(self.kills)
