@@ -83,7 +83,6 @@ local function attempt(authz, authc, password, conn_meta)
   conn_meta:set_meta('campaign', entry.inbox)
   conn_meta:set_meta('x_inbox', entry.inbox)
   conn_meta:set_meta('x_domain', entry.domain)
-  conn_meta:set_meta('x_address', entry.email)
   return 'ok'
 end
 

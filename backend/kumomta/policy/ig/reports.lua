@@ -14,13 +14,20 @@ end
 
 -- A sending domain of one of our tenants takes bounces of the mail it sent, not letters.
 local hosted = kumo.memoize(function(domain)
-  local ok, entry = pcall(store.hash, 'ig:domain:' .. domain)
-  return { yes = ok and entry.tenant ~= nil }
+  local reached, entry = pcall(store.hash, 'ig:domain:' .. domain)
+  return { reached = reached, yes = reached and entry.tenant ~= nil }
 end, { name = 'user.ig_hosted', ttl = '10s', capacity = 50000 })
 
 function M.listener_domain(domain)
   domain = domain:lower()
-  if own_domain(domain) or (domain ~= '' and hosted(domain).yes) then
+  local ours = own_domain(domain)
+  if not ours and domain ~= '' then
+    local known = hosted(domain)
+    -- An error here is a 421: the other host keeps its report. "Not ours" would be a 550, and the report lost.
+    assert(known.reached, 'the directory cannot be reached')
+    ours = known.yes
+  end
+  if ours then
     -- LogThenDrop, not true: true would relay the report onwards and make loops.
     return kumo.make_listener_domain {
       relay_to = false,

@@ -143,3 +143,18 @@ async def test_a_key_that_was_missing_is_found_within_seconds(plane: Plane) -> N
     plane.control_plane.dkim = True
     await plane.later(21)
     assert await asyncio.to_thread(code_of, plane.port) == 250
+
+
+async def test_a_bounce_message_waits_at_its_sender_during_an_outage(
+    wired: Plane, cable: Cable
+) -> None:
+    def hand_in() -> int:
+        with Client(wired.world.ports["inbound"]) as client:
+            client.smtp.mail("")
+            return client.smtp.rcpt(ANNA)[0]
+
+    await cable.cut()
+    assert await asyncio.to_thread(hand_in) == 421
+    await cable.plug_in()
+    await wired.later(11)
+    assert await asyncio.to_thread(hand_in) == 250
