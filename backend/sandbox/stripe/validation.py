@@ -16,6 +16,7 @@ from functools import cache
 from typing import Annotated, Any
 
 import stripe
+import stripe._stripe_context  # The SDK imports it for type checkers only, and its types name it.
 import stripe.params
 import typing_extensions as te
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
