@@ -131,9 +131,11 @@ def worker(
     concurrency: Annotated[int, typer.Option(envvar="WORKER_CONCURRENCY", min=1)] = 2,
 ) -> None:
     """Do the background jobs."""
+    from app import wiring
     from app.tasks.celery_app import ALL_QUEUES
     from app.tasks.celery_app import app as celery
 
+    wiring.boot()
     celery.worker_main(
         [
             *("worker", "--queues", queues or ALL_QUEUES, "--concurrency", str(concurrency)),
@@ -146,16 +148,20 @@ def worker(
 @cli.command()
 def relay() -> None:
     """Hand what the outbox holds to the workers."""
+    from app import wiring
     from app.tasks.relay import run
 
+    wiring.boot()
     run()
 
 
 @cli.command()
 def beat() -> None:
     """Send the tick from which scheduled work is found; run exactly one."""
+    from app import wiring
     from app.tasks.celery_app import app as celery
 
+    wiring.boot()
     # Due times live in the database, so what Beat remembers is worth nothing after its end.
     with tempfile.TemporaryDirectory(prefix="inboxgrove-beat-") as scratch:
         celery.start(["beat", "--schedule", f"{scratch}/schedule", "--pidfile="])
