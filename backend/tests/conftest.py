@@ -10,6 +10,7 @@ pytest_plugins = [
     "tests.fixtures.database",
     "tests.fixtures.world",
     "tests.fixtures.actors",
+    "tests.fixtures.domains",
     "tests.fixtures.customer",
 ]
 
