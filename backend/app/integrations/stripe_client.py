@@ -7,6 +7,7 @@ Payment method types are never sent (removed from writes in endive); cards only 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
@@ -268,7 +269,8 @@ class StripeGateway:
         sent = next((v for k, _, v in _pairs(signature) if k == "t" and v.isdigit()), "0")
         if abs(clock.now().timestamp() - int(sent)) > TOLERANCE_SECONDS:
             raise Invalid("The signature's timestamp is too far from now.")
-        body = event.to_dict()
+        # The body as it came: the SDK's objects hold Decimals, which no JSON column takes.
+        body: dict[str, Any] = json.loads(text)
         return WebhookEvent(
             id=event.id,
             type=event.type,
