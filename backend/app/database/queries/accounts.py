@@ -56,7 +56,7 @@ def sessions(db: Session, user_id: UUID) -> list[LiveSession]:
             RefreshToken.expires_at > clock.now(),
         )
         .order_by(RefreshToken.id.desc())
-    ).tuples()
+    )
     return [
         LiveSession(
             token.family_id, start, token.created_at, token.expires_at, token.ip, token.user_agent

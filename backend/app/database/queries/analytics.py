@@ -73,8 +73,8 @@ def by_status(db: Session) -> tuple[dict[str, int], dict[str, int]]:
         .group_by(Inbox.status)
     )
     return (
-        {str(status): count for status, count in db.execute(domains).tuples()},
-        {str(status): count for status, count in db.execute(inboxes).tuples()},
+        {str(status): count for status, count in db.execute(domains)},
+        {str(status): count for status, count in db.execute(inboxes)},
     )
 
 

@@ -23,13 +23,13 @@ def refresh(db: Session) -> None:
     )
     for state, count in db.execute(
         select(DomainPurchase.state, func.count()).group_by(DomainPurchase.state)
-    ).tuples():
+    ):
         monitoring.ORDERS.labels(state=str(state)).set(count)
     for task, finished in db.execute(
         select(Job.task, func.max(Job.finished_at))
         .where(Job.state == JobState.DONE)
         .group_by(Job.task)
-    ).tuples():
+    ):
         if finished is not None:
             monitoring.JOB_LAST_SUCCESS.labels(job=task).set(finished.timestamp())
     for name, ids in invariants.run(db).items():
