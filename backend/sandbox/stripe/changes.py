@@ -63,13 +63,14 @@ def plan(account: Account, subscription: Object, params: Params) -> Change:
     """Work out a change without making it; a preview uses it too."""
     now = params.get("proration_date", account.now())
     start, end = lines.period(subscription)
-    if not start <= now <= end:
+    if "proration_date" in params and not start <= now <= end:
         raise invalid(
             "Invalid proration_date: must be within the current period.", "proration_date"
         )
     change = Change(snapshot(subscription))
     proposed, behaviour = change.proposed, params.get("proration_behavior", "create_prorations")
-    trialing = subscription["status"] == "trialing"
+    # Nothing is owed for a trial, nor for a pause, so nothing is prorated in either.
+    trialing = subscription["status"] in {"trialing", "paused"}
     gone, come = _items(account, proposed, params.get("items") or [])
     trial_end = params.get("trial_end")
     if trial_end not in {None, "now"}:
@@ -84,7 +85,7 @@ def plan(account: Account, subscription: Object, params: Params) -> Change:
         proposed["trial_start"] = proposed["trial_start"] or now
         lines.set_period(proposed, start if trialing else now, trial_end)
         return change
-    ends_trial = trialing and trial_end == "now"
+    ends_trial = subscription["status"] == "trialing" and trial_end == "now"
     anchor = (params.get("billing_cycle_anchor") or {}).get("type") == "now"
     interval = _rule(proposed) != _rule(subscription)
     if ends_trial or ((anchor or interval) and not trialing):
