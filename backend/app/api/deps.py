@@ -20,7 +20,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app import clock, errors
-from app.api.idempotency import claim_key
+from app.api.idempotency import Claim, claim_key
 from app.database import audit
 from app.database.models import Operator, RefreshToken, Role, Tenant, User
 from app.database.session import ALL_TENANTS, scope, transaction
@@ -233,9 +233,9 @@ def requires(
     return {"dependencies": checks, "openapi_extra": _about(str(role), grant, audit_event)}
 
 
-def _answer_repeats(request: Request) -> None:
+def _answer_repeats(claim: Annotated[Claim, Depends(claim_key, scope="function")]) -> None:
     """Only after the caller was recognised: an answer may hold secrets."""
-    request.state.claim.settle()
+    claim.settle()
 
 
 def _at_least(role: Role, *, suspended_too: bool) -> Callable[..., None]:

@@ -183,9 +183,7 @@ def test_an_access_token_expires(signed_in: Customer, world: Running) -> None:
 
 def test_a_refresh_token_expires(signed_in: Customer, world: Running) -> None:
     world.advance(days=15)
-    answer = signed_in.try_post(
-        "/auth/refresh", refresh_token=signed_in.signed_up["refresh_token"]
-    )
+    answer = signed_in.try_post("/auth/refresh", refresh_token=signed_in.signed_up["refresh_token"])
     assert (answer.status_code, answer.json()["error_code"]) == (401, "TOKEN_EXPIRED")
 
 
