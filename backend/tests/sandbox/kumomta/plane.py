@@ -72,6 +72,7 @@ class ControlPlane:
     lookups: list[str] = field(default_factory=list)
     dkim: bool = True
     selector: str = SELECTOR
+    damaged_key: bool = False
     url: str = ""
 
     @property
@@ -99,7 +100,11 @@ class ControlPlane:
                 serialization.NoEncryption(),
             )
             return _answer(
-                {"domain": DOMAIN, "selector": self.selector, "private_key": pem.decode()}
+                {
+                    "domain": DOMAIN,
+                    "selector": self.selector,
+                    "private_key": "damaged" if self.damaged_key else pem.decode(),
+                }
             )
 
         async def kills(_: Request) -> JSONResponse:

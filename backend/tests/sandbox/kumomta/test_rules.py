@@ -186,6 +186,13 @@ async def test_without_a_key_nothing_leaves_and_nothing_counts(plane: Plane) -> 
     assert plane.redis.keys("ig:q:*") == []
 
 
+async def test_a_transaction_that_cannot_be_signed_gives_its_quota_back(plane: Plane) -> None:
+    plane.control_plane.damaged_key = True
+    assert await asyncio.to_thread(answer_to, plane.port, mail()) == [451]
+    assert [plane.redis.get(name) for name in plane.redis.keys("ig:q:*")] == ["0", "0"]
+    assert plane.receiver.mails == []
+
+
 async def test_a_suspended_domain_sends_nothing(plane: Plane) -> None:
     plane.redis.hset("ig:domain:acme.test", "status", "suspended")
     assert await asyncio.to_thread(answer_to, plane.port, mail()) == [550]

@@ -44,6 +44,11 @@ async def test_a_mail_is_delivered_signed_and_reported(plane: Plane) -> None:
     assert dkim.DKIM(delivered.content).verify(dnsfunc=published)
     assert asked == [f"{SELECTOR}._domainkey.{DOMAIN}.".encode()]
 
+    # Signed once more than they occur: nobody can add a second one on the way.
+    for name in (b"From", b"Subject", b"Reply-To"):
+        altered = name + b": x@evil.test\r\n" + delivered.content
+        assert not dkim.DKIM(altered).verify(dnsfunc=published), name
+
     records = await eventually(
         lambda: plane.control_plane.of("Delivery") and plane.control_plane.records
     )
