@@ -17,6 +17,24 @@ from sandbox.world import World
 API_VERSION = "2026-10-28.endive"
 Object = dict[str, Any]
 
+FORGOTTEN = (
+    "agenda",
+    "billing_portal.session",
+    "charge",
+    "checkout.session",
+    "customer",
+    "deliveries",
+    "dispute",
+    "event",
+    "idempotency",
+    "invoice",
+    "invoice_payment",
+    "payment_intent",
+    "payment_method",
+    "refund",
+    "setup_intent",
+    "subscription",
+)
 NOBODY: dict[str, str | None] = {"id": None, "idempotency_key": None}
 _ALPHABET = string.ascii_letters + string.digits
 DEFAULTS: dict[str, Any] = {
@@ -57,6 +75,14 @@ class Account:
             yield
         finally:
             self._moment = None
+
+    def forget(self) -> None:
+        """Empty but for the catalogue, the endpoints and the settings."""
+        for kind in FORGOTTEN:
+            collection = self.objects(kind)
+            for key in list(collection):
+                del collection[key]
+        self.agenda = Agenda(self.objects("agenda"))
 
     # Objects --------------------------------------------------------------------------------
 

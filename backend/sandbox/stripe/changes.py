@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from sandbox.stripe import billing, collection, lines, standing, subscriptions, values
+from sandbox.stripe import billing, collection, drafts, lines, standing, subscriptions, values
 from sandbox.stripe.account import Account, Object, snapshot
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.payment_methods import of_customer
@@ -197,7 +197,7 @@ def _bill(
     """Apply the change and invoice it at once, or keep it pending until that is paid."""
     rows = _take_kept(account, found) + change.rows
     now = account.now()
-    invoice = billing.draft(
+    invoice = drafts.draft(
         account,
         change.proposed,
         rows,

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route
 
-from sandbox.stripe import cards, clockwork, hosted
+from sandbox.stripe import cards, clockwork, disputes, hosted
 from sandbox.stripe.account import DEFAULTS, Account
 from sandbox.stripe.errors import StripeError
 
@@ -28,6 +28,8 @@ class Control:
             Route("/deliveries", self._deliveries),
             Route("/redeliver", self._redeliver, methods=["POST"]),
             Route("/authenticate", self._authenticate, methods=["POST"]),
+            Route("/disputes", self._disputes, methods=["POST"]),
+            Route("/reset", self._reset, methods=["POST"]),
             Route("/cards", self._cards, methods=["GET", "POST"]),
         ]
 
@@ -89,6 +91,24 @@ class Control:
         except StripeError as error:
             return _refuse(str(error))
         return JSONResponse(done)
+
+    async def _disputes(self, request: Request) -> JSONResponse:
+        """{"charge": id, "reason"?}: the holder disputes it; {"dispute": id, "status"}: decided."""
+        body = await _json(request)
+        try:
+            if "dispute" in body:
+                done = disputes.close(self._account, str(body["dispute"]), str(body.get("status")))
+            else:
+                reason = str(body.get("reason", "fraudulent"))
+                done = disputes.open_(self._account, str(body.get("charge", "")), reason)
+        except StripeError as error:
+            return _refuse(str(error))
+        return JSONResponse(done)
+
+    async def _reset(self, _: Request) -> JSONResponse:
+        """Forget everything that happened; the plans, the endpoints and the settings stay."""
+        self._account.forget()
+        return JSONResponse({"ok": True})
 
     async def _cards(self, request: Request) -> JSONResponse:
         """{"payment_method": id, "charge": "ok" or a decline code}: the bank changes its mind."""

@@ -15,6 +15,7 @@ KINDS = {
     "cs": "checkout.session",
     "cus": "customer",
     "in": "invoice",
+    "du": "dispute",
     "inpay": "invoice_payment",
     "pi": "payment_intent",
     "pm": "payment_method",

@@ -15,6 +15,7 @@ from sandbox.stripe import clockwork, expansion, forms, routes, validation
 from sandbox.stripe.account import API_VERSION, NOBODY, Account, Object, new_id
 from sandbox.stripe.errors import StripeError, not_imitated, unauthenticated
 from sandbox.stripe.idempotency import Answer, IdempotencyKeys
+from sandbox.stripe.routing import Route
 
 PRIVATE = frozenset({"metadata", "customer", "latest_charge"})
 """Members of an intent that a browser is not shown."""
@@ -57,7 +58,7 @@ class Api:
 
     async def _answer(
         self,
-        route: routes.Route,
+        route: Route,
         ids: dict[str, str],
         params: dict[str, Any],
         publishable: bool,
@@ -70,9 +71,13 @@ class Api:
                 await asyncio.sleep(latency)
             return self._execute(route, ids, params, publishable, request_id, key)
         except StripeError as error:
+            if publishable:
+                for name in ("payment_intent", "setup_intent"):
+                    if name in error.body:
+                        error.body[name] = _public(error.body[name])
             return _failure(error, request_id)
 
-    def _route(self, method: str, path: str) -> tuple[routes.Route, dict[str, str]]:
+    def _route(self, method: str, path: str) -> tuple[Route, dict[str, str]]:
         found = routes.find(method, path)
         if found is None:
             raise StripeError(
@@ -99,7 +104,7 @@ class Api:
 
     def _execute(
         self,
-        route: routes.Route,
+        route: Route,
         ids: dict[str, str],
         params: dict[str, Any],
         publishable: bool,
@@ -123,10 +128,10 @@ class Api:
         finally:
             account.request, account.publishable = dict(NOBODY), False
         if publishable:
-            result = {name: value for name, value in result.items() if name not in PRIVATE}
+            result = _public(result)
         return Answer(200, json.dumps(result), request_id)
 
-    def _check_client(self, route: routes.Route, ids: dict[str, str], params: Object) -> None:
+    def _check_client(self, route: Route, ids: dict[str, str], params: Object) -> None:
         """A browser may touch one object, whose secret it knows."""
         if not route.client:
             raise StripeError(
@@ -150,6 +155,10 @@ class Api:
                 code=f"{kind}_invalid_parameter" if secret else "parameter_missing",
                 executed=False,
             )
+
+
+def _public(intent: Object) -> Object:
+    return {name: value for name, value in intent.items() if name not in PRIVATE}
 
 
 async def _form(request: Request) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.stripe import billing, changes, collection, lines, payment_methods, renewals
+from sandbox.stripe import billing, changes, collection, drafts, lines, payment_methods, renewals
 from sandbox.stripe.account import Account, Object, snapshot
 from sandbox.stripe.cards import BY_ID, resolve
 from sandbox.stripe.errors import invalid
@@ -102,8 +102,8 @@ def create_preview(account: Account, params: Params) -> Object:
     change = changes.plan(account, found, wanted)
     now = account.now()
     if change.invoice_now:
-        kept = billing.copy_lines(account.noted(found["id"], "kept_lines") or [])
-        invoice = billing.draft(
+        kept = drafts.copy_lines(account.noted(found["id"], "kept_lines") or [])
+        invoice = drafts.draft(
             account,
             change.proposed,
             kept + change.rows,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.stripe import billing, lines, standing
+from sandbox.stripe import billing, drafts, lines, standing
 from sandbox.stripe.account import Account, Object, snapshot
 
 
@@ -25,8 +25,8 @@ def preview(account: Account, subscription: Object) -> Object:
     start, end = lines.period(subscription)
     ahead = snapshot(subscription)
     lines.set_period(ahead, end, lines.next_end(ahead, end))
-    rows = billing.copy_lines(account.noted(subscription["id"], "kept_lines") or [])
-    invoice = billing.draft(
+    rows = drafts.copy_lines(account.noted(subscription["id"], "kept_lines") or [])
+    invoice = drafts.draft(
         account, ahead, rows + lines.full_period(account, ahead), "upcoming", (start, end)
     )
     invoice |= {"id": f"upcoming_{invoice['id']}", "next_payment_attempt": end + 3600}
@@ -61,13 +61,13 @@ def _renew(account: Account, found: Object) -> None:
     kept = account.noted(found["id"], "kept_lines") or []
     account.note(found["id"], kept_lines=[])
     rows = kept + lines.full_period(account, found)
-    invoice = billing.draft(account, found, rows, "subscription_cycle", last)
+    invoice = drafts.draft(account, found, rows, "subscription_cycle", last)
     found["latest_invoice"] = invoice["id"]
     if found["status"] == "unpaid":
         # Somebody who does not pay gets drafts only (docs.stripe.com, subscription statuses).
         invoice["auto_advance"] = False
     else:
-        billing.wait_as_draft(account, invoice)
+        drafts.wait_as_draft(account, invoice)
     account.save(invoice)
     standing.plan_ahead(account, found)
     standing.tell(account, found, before)

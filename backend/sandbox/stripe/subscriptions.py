@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.stripe import billing, collection, lines, payment_methods, standing, values
+from sandbox.stripe import billing, collection, drafts, lines, payment_methods, standing, values
 from sandbox.stripe.account import Account, Object, new_id, snapshot
 from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.listing import envelope, page
@@ -76,7 +76,7 @@ def _first_invoice(account: Account, subscription: Object) -> Object:
     trialing = subscription["status"] == "trialing"
     rows = (lines.trial if trialing else lines.full_period)(account, subscription)
     now = account.now()
-    return billing.draft(account, subscription, rows, "subscription_create", (now, now))
+    return drafts.draft(account, subscription, rows, "subscription_create", (now, now))
 
 
 def _trial_end(params: Params, now: int) -> int | None:
@@ -262,7 +262,7 @@ def resume(account: Account, _: Params, subscription: str) -> Object:
     found["billing_cycle_anchor"] = now
     lines.set_period(found, now, lines.next_end(found, now))
     rows = lines.full_period(account, found)
-    invoice = billing.draft(account, found, rows, "subscription_cycle", (now, now))
+    invoice = drafts.draft(account, found, rows, "subscription_cycle", (now, now))
     found["latest_invoice"] = invoice["id"]
     account.note(subscription, resumes=invoice["id"])
     account.created(invoice)

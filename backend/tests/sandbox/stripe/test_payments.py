@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 import stripe
 
@@ -279,3 +280,18 @@ def test_raw_numbers_are_for_browsers_only(sandbox: Sandbox) -> None:
     assert made.json()["card"]["last4"] == "0341"
     unknown = sandbox.browser("payment_methods", **form | {"card[number]": "4111111111111111"})
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (402, "incorrect_number")
+
+
+def test_a_charge_is_disputed_once_and_the_dispute_decided_once(sandbox: Sandbox) -> None:
+    intent = sandbox.v1.payment_intents.create(
+        {"amount": 1_000, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
+    )
+    dispute = sandbox.control("stripe/disputes", charge=intent.latest_charge)
+    assert (dispute["status"], dispute["amount"]) == ("needs_response", 1_000)
+    assert sandbox.v1.charges.retrieve(str(intent.latest_charge)).disputed
+    with pytest.raises(httpx.HTTPStatusError):
+        sandbox.control("stripe/disputes", charge=intent.latest_charge)
+    sandbox.control("stripe/disputes", dispute=dispute["id"], status="lost")
+    with pytest.raises(httpx.HTTPStatusError):
+        sandbox.control("stripe/disputes", dispute=dispute["id"], status="won")
+    assert sandbox.types()[-2:] == ["charge.dispute.created", "charge.dispute.closed"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -247,3 +249,30 @@ def test_the_three_plans_are_there(sandbox: Sandbox) -> None:
         }
     )
     assert sandbox.price() == moved.id
+
+
+def test_every_parameter_type_resolves_in_a_fresh_process() -> None:
+    """The SDK imports many names for type checkers only; nothing may depend on who ran before."""
+    script = (
+        "from sandbox.stripe import routes, validation\n"
+        "for one in routes.ROUTES:\n"
+        "    fields = validation._params(one.params).model_fields.values()\n"
+        "    unknown = one.accepts - {field.alias for field in fields}\n"
+        "    print(one.method, one.path, sorted(unknown - {'created', 'expand'}) or '')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) > 60
+    assert [line for line in lines if "[" in line] == []
+
+
+def test_a_reset_forgets_what_happened_but_not_the_plans(sandbox: Sandbox) -> None:
+    sandbox.trial()
+    sandbox.control("stripe/reset")
+    assert sandbox.v1.subscriptions.list().data == []
+    sandbox.advance(days=8)
+    assert sandbox.types() == []
+    assert sandbox.trial().status == "trialing"

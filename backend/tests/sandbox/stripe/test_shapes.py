@@ -15,6 +15,7 @@ KINDS = (
     "checkout.session",
     "billing_portal.session",
     "customer",
+    "dispute",
     "event",
     "invoice",
     "invoice_payment",
@@ -67,7 +68,12 @@ def lived(sandbox: Sandbox) -> Sandbox:
     sandbox.v1.billing_portal.sessions.create({"customer": customer})
     sandbox.advance(days=10)
     charge = next(one for one in sandbox.v1.charges.list().data if one.captured)
-    sandbox.v1.refunds.create({"charge": charge.id})
+    dispute = sandbox.control("stripe/disputes", charge=charge.id)
+    sandbox.control("stripe/disputes", dispute=dispute["id"], status="lost")
+    other = sandbox.v1.payment_intents.create(
+        {"amount": 500, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
+    )
+    sandbox.v1.refunds.create({"payment_intent": other.id})
     return sandbox
 
 
@@ -95,4 +101,7 @@ def test_the_check_notices_what_is_wrong(lived: Sandbox) -> None:
     assert complaints(price) == []
     assert complaints({**price, "astrology": 1}) == ["price.astrology is unknown"]
     assert complaints({**price, "type": "sometimes"}) != []
+    [invoice, *_] = lived.world.store.collection("stripe.invoice").values()
+    strange = {**invoice, "parent": {**invoice["parent"], "astrology": 1}}
+    assert complaints(strange) == ["invoice.parent.astrology is unknown"]
     assert complaints({key: value for key, value in price.items() if key != "product"}) != []
