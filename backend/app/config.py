@@ -15,7 +15,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaList = Annotated[list[str], NoDecode]
 
-_DEV_SECRET = "development-secret-do-not-use-in-production"
+# Production refuses both, so that nobody runs with what everybody knows.
+_DEV_SECRET = "development-secret-do-not-use-in-production"  # noqa: S105
 _DEV_KEY = "ZGV2ZWxvcG1lbnQta2V5LWRvLW5vdC11c2UtaXQhISE="
 
 

@@ -26,7 +26,7 @@ class InboxGroveError(Exception):
     code = "INTERNAL_ERROR"
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
-        """`message` overrides the docstring, which is the default text; `details` go to the caller."""
+        """`message` overrides the docstring, the default text; `details` go to the caller."""
         text = message or (type(self).__doc__ or "").strip().splitlines()[0]
         self.message = text.format_map(_Details(details))
         self.details = details

@@ -26,7 +26,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stack", type=Path, required=True, help="stack.json of a running stack")
     arguments = parser.parse_args()
-    console = Console()
+    # A log file or a pipe has no width of its own.
+    console = Console(width=None if sys.stdout.isatty() else 120)
     stack = json.loads(arguments.stack.read_text())
     addresses = _addresses(stack["endpoints"])
     token = _operator_token(stack["environment"])

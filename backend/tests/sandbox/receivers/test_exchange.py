@@ -41,6 +41,12 @@ async def test_relaying_is_denied(side: Side, names: Names, to: str) -> None:
     assert await side.messages() == []
 
 
+async def test_the_platforms_own_letters_go_anywhere(side: Side, names: Names) -> None:
+    code, _ = await side.send(letter(), sender="noreply@inboxgrove.test", to="bob@else.test")
+    assert code == 250
+    assert (await side.only())["rcpt_to"] == "bob@else.test"
+
+
 async def test_dns_trouble_is_no_reason_to_refuse_for_good(side: Side, names: Names) -> None:
     names.broken.add("customer.test")
     assert (await side.send(letter(), to="bob@customer.test"))[0] == 451
