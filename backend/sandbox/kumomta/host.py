@@ -48,12 +48,15 @@ class Host:
         self.declared = Declared()
         self.memos = Memos(lambda: clock.now().timestamp())
         self.pools = RedisPools()
+        self._clients: list[HttpClient] = []
         self._clock = clock
         self._suspensions = suspensions
         self._env = env
 
     def close(self) -> None:
         self.pools.close()
+        for client in self._clients:
+            client.close()
 
     def support(self) -> dict[str, Callable[..., Any]]:
         """What prelude.lua needs besides the module's functions."""
@@ -87,7 +90,7 @@ class Host:
             "digest.hmac_sha256": _hmac_sha256,
             "digest.sha256": lambda text: Digest(hashlib.sha256(text.encode()).digest()),
             "dkim.rsa_sha256_signer": Signer,
-            "http.build_client": HttpClient,
+            "http.build_client": self._http_client,
             "log_debug": lambda *parts: log.debug("%s", " ".join(map(str, parts))),
             "log_error": lambda *parts: log.error("%s", " ".join(map(str, parts))),
             "log_info": lambda *parts: log.info("%s", " ".join(map(str, parts))),
@@ -104,6 +107,10 @@ class Host:
             "start_esmtp_listener": self._smtp_listener,
             "start_http_listener": self._http_listener,
         }
+
+    def _http_client(self, options: object) -> HttpClient:
+        self._clients.append(HttpClient(options))
+        return self._clients[-1]
 
     def _suspend(self, request: object) -> dict[str, str]:
         return {"id": self._suspensions.add(request)}
