@@ -50,9 +50,8 @@ async def running(world: World, names: tuple[str, ...] = PARTS) -> AsyncIterator
             timeout_graceful_shutdown=2,
         )
     )
-    # The signal handlers belong to whoever runs the loop.
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign]
-    serving = asyncio.create_task(server._serve() if hasattr(server, "_serve") else server.serve())
+    # `serve` would take the signal handlers, which belong to whoever runs the loop.
+    serving = asyncio.create_task(server._serve())
     ticking: asyncio.Task[None] | None = None
     started = []
     try:

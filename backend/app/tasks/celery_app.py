@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
@@ -11,15 +12,12 @@ from celery.signals import setup_logging, worker_process_init
 from app import wiring
 from app.config import get_settings
 from app.database.session import ALL_TENANTS, engine, transaction
-from app.tasks import (  # noqa: F401  # Importing the areas registers their tasks.
-    billing_tasks,
-    domain_tasks,
-    jobs,
-    monitoring_tasks,
-    provisioning_tasks,
-    schedule,
-)
+from app.tasks import jobs, schedule
 from app.tasks.routing import QUEUES, queue_of
+
+# Importing an area is what registers its tasks.
+for _area in ("billing", "domain", "monitoring", "provisioning"):
+    import_module(f"app.tasks.{_area}_tasks")
 
 VISIBILITY_SECONDS = 300
 """After this a message that nobody acknowledged is delivered again; above the hard time limit."""
