@@ -29,7 +29,7 @@ def default_method(account: Account, subscription: Object) -> str | None:
     """The subscription's own default before the customer's (docs.stripe.com, A3 ordering)."""
     own: str | None = subscription["default_payment_method"]
     customer = account.find("customer", subscription["customer"])
-    # A deleted customer is only a stub, while his open invoices are still there.
+    # Of a deleted customer only the id is left, while his open invoices are still there.
     settings = customer.get("invoice_settings") or {}
     fallback: str | None = settings.get("default_payment_method")
     return own or fallback
