@@ -118,7 +118,8 @@ class KumoClient:
         try:
             held = self._call(node, "GET", "suspend/v1") or []
         except (ProviderFailed, ProviderUnavailable) as error:
-            return NodeState(node, reachable=False, suspensions=None, detail=error.message)
+            why = str(error.details.get("reason", error.message))
+            return NodeState(node, reachable=False, suspensions=None, detail=why)
         return NodeState(node, reachable=True, suspensions=len(held))
 
     def _revive(self, node: str, tenant_id: str) -> None:

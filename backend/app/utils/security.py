@@ -170,9 +170,8 @@ def inbox_passwords(count: int) -> list[str]:
 def _acceptable(password: str) -> bool:
     return (
         password[0].isalnum()
-        and not password.isupper()
-        and not password.islower()
         and any(map(str.isupper, password))
+        and any(map(str.islower, password))
         and any(map(str.isdigit, password))
     )
 

@@ -1,0 +1,188 @@
+"""Figures, and what operators do."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx
+import pytest
+
+from app import clock
+from app.database.models import DeliveryEvent, InboxDay, Job, JobState, OutboxEvent, new_id
+from app.database.session import ALL_TENANTS, transaction
+from tests.fixtures.customer import Customer
+from tests.fixtures.world import Running
+
+
+@pytest.fixture
+def inbox(paying: Customer, own_domain) -> dict[str, str]:
+    """An inbox with mail of today, yesterday and 40 days ago."""
+    domain_id = own_domain(paying, name="figures-mail.com")
+    made = paying.post("/infrastructure/provision", domain_id=domain_id, inbox_count=1)
+    inbox_id = made["inboxes"][0]["id"]
+    today = clock.now().date()
+    ids = {"tenant_id": UUID(paying.tenant_id), "domain_id": UUID(domain_id)}
+    with transaction(tenant=ALL_TENANTS) as db:
+        for ago, accepted in ((0, 10), (1, 100), (40, 1000)):
+            db.add(
+                InboxDay(
+                    **ids,
+                    inbox_id=UUID(inbox_id),
+                    day=today - timedelta(days=ago),
+                    accepted=accepted,
+                    delivered=accepted * 9 // 10,
+                    bounced=accepted // 10,
+                )
+            )
+        for number, (kind, domain) in enumerate(
+            [("Delivery", "gmail.test"), ("Delivery", "gmail.test"), ("Bounce", "corp.test")]
+        ):
+            db.add(
+                DeliveryEvent(
+                    **ids,
+                    inbox_id=UUID(inbox_id),
+                    natural_key=bytes([number]) * 32,
+                    event_type=kind,
+                    occurred_at=clock.now(),
+                    message_id="m",
+                    recipient=f"a@{domain}",
+                    recipient_domain=domain,
+                    record={},
+                )
+            )
+    return {"id": inbox_id, "email": made["inboxes"][0]["full_email"], "domain": domain_id}
+
+
+def test_overview_and_usage(paying: Customer, inbox: dict[str, str]) -> None:
+    data = paying.get("/analytics/overview")
+    assert data["domains"] == {"active": 1}
+    assert data["inboxes"] == {"pending": 1}
+    assert data["today"]["accepted"] == 10
+    assert data["last_7_days"]["accepted"] == data["last_30_days"]["accepted"] == 110
+    assert data["last_7_days"]["delivery_rate"] == 0.9
+    assert data["last_7_days"]["complaint_rate"] == 0
+    usage = paying.get("/analytics/usage")
+    assert (usage["inboxes"], usage["domains"], usage["sends_today"]) == (1, 1, 10)
+    assert usage["limits"]["daily_sends"] == 50_000
+
+
+def test_deliverability_by_everything(paying: Customer, inbox: dict[str, str]) -> None:
+    by_day = paying.get("/analytics/deliverability")
+    assert [group["accepted"] for group in by_day["groups"]] == [100, 10]
+    assert by_day["totals"]["accepted"] == 110
+    today = clock.now().date()
+    older = paying.get(
+        "/analytics/deliverability",
+        **{"from": str(today - timedelta(days=50)), "to": str(today), "group_by": "domain"},
+    )
+    (group,) = older["groups"]
+    assert (group["key"], group["id"], group["accepted"]) == (
+        "figures-mail.com",
+        inbox["domain"],
+        1110,
+    )
+    (group,) = paying.get("/analytics/deliverability", group_by="inbox")["groups"]
+    assert (group["key"], group["id"]) == (inbox["email"], inbox["id"])
+    groups = paying.get("/analytics/deliverability", group_by="provider")["groups"]
+    assert [(g["key"], g["delivered"], g["bounced"]) for g in groups] == [
+        ("gmail.test", 2, 0),
+        ("corp.test", 0, 1),
+    ]
+    report = paying.get(f"/analytics/inboxes/{inbox['id']}")
+    assert report["inbox"]["full_email"] == inbox["email"]
+    assert len(report["days"]) == 2
+
+
+@pytest.mark.parametrize(
+    "query", ["from=2026-02-30", "from=2026-03-02&to=2026-03-01", "from=2020-01-01", "group_by=x"]
+)
+def test_periods_that_make_no_sense(paying: Customer, query: str) -> None:
+    assert paying.http.get(f"/analytics/deliverability?{query}").status_code == 400
+
+
+def test_another_tenant_sees_none_of_it(other: Customer, inbox: dict[str, str]) -> None:
+    assert other.get("/analytics/overview")["last_30_days"]["accepted"] == 0
+    for by in ("day", "domain", "inbox", "provider"):
+        assert other.get("/analytics/deliverability", group_by=by)["groups"] == []
+    assert inbox["id"] not in str(other.get("/analytics/audit-log"))
+
+
+def test_the_audit_trail(paying: Customer, inbox: dict[str, str]) -> None:
+    entries = paying.get("/analytics/audit-log", resource_id=inbox["id"])
+    assert [entry["action"] for entry in entries] == ["inbox_provisioned"]
+    assert entries[0]["changes"] == {"status": [None, "pending"]}
+    assert entries[0]["actor_type"] == "user"
+    assert datetime.fromisoformat(entries[0]["created_at"]).utcoffset() == timedelta(0)
+    assert datetime.fromisoformat(entries[0]["created_at"]) <= datetime.now(UTC) + timedelta(60)
+    actions = {entry["action"] for entry in paying.get("/analytics/audit-log", limit=100)}
+    assert {"tenant_registered", "trial_started"} <= actions
+
+
+def test_operators_see_tenants_and_turn_them_off(
+    paying: Customer, other: Customer, operator: httpx.Client
+) -> None:
+    listed = operator.get("/admin/tenants").json()["data"]
+    assert {row["id"] for row in listed} == {paying.tenant_id, other.tenant_id}
+    assert listed[0]["stripe_customer_id"].startswith("cus_")
+    path = f"/admin/tenants/{paying.tenant_id}"
+    assert operator.post(f"{path}/suspend", json={"reason": "boredom"}).status_code == 400
+    data = operator.post(f"{path}/suspend", json={"reason": "spam_complaint"}).json()["data"]
+    assert (data["is_suspended"], data["suspension_reason"]) == (True, "spam_complaint")
+    found = operator.get("/admin/tenants?suspended=true").json()["data"]
+    assert [row["id"] for row in found] == [paying.tenant_id]
+    assert operator.get(f"/admin/tenants?q={other.tag}").json()["data"][0]["id"] == other.tenant_id
+    assert paying.http.get("/domains").status_code == 403
+    assert other.http.get("/domains").status_code == 200
+    assert operator.post(f"{path}/reinstate").json()["data"]["is_suspended"] is False
+    trail = paying.get("/analytics/audit-log", action="tenant_suspended")
+    assert trail[0]["actor_type"] == "operator"
+    absent = f"/admin/tenants/{new_id()}/suspend"
+    assert operator.post(absent, json={"reason": "blacklisted"}).status_code == 404
+
+
+def test_a_revoked_operator_is_nobody(api: httpx.Client, operator: httpx.Client) -> None:
+    from app.database.models import Operator
+
+    assert operator.get("/admin/tenants").status_code == 200
+    with transaction(tenant=ALL_TENANTS) as db:
+        db.query(Operator).update({"revoked_at": clock.now()})
+    assert operator.get("/admin/tenants").status_code == 401
+    headers = {"Authorization": f"Bearer ig_op_{secrets.token_urlsafe(32)}"}
+    assert api.get("/api/v1/admin/tenants", headers=headers).status_code == 401
+
+
+def test_dead_jobs_are_seen_and_replayed(operator: httpx.Client) -> None:
+    with transaction(tenant=ALL_TENANTS) as db:
+        event = OutboxEvent(id=new_id(), event="X", payload={}, routed_at=clock.now())
+        db.add(event)
+        db.flush()
+        job = Job(
+            id=new_id(),
+            outbox_id=event.id,
+            task="billing.expire_trials",
+            payload={},
+            state=JobState.DEAD,
+            attempts=12,
+            next_try_at=clock.now(),
+            last_error="RuntimeError: broken",
+        )
+        db.add(job)
+    (row,) = operator.get("/admin/jobs?state=dead").json()["data"]
+    assert (row["id"], row["last_error"]) == (str(job.id), "RuntimeError: broken")
+    path = f"/admin/jobs/{job.id}/replay"
+    assert operator.post(path).json()["data"] == {"replayed": 1}
+    assert operator.post(path).status_code == 404
+    (row,) = operator.get("/admin/jobs").json()["data"]
+    assert (row["state"], row["attempts"]) == ("waiting", 0)
+
+
+def test_nodes_are_shown(operator: httpx.Client, world: Running) -> None:
+    (node,) = operator.get("/admin/mta-nodes").json()["data"]
+    assert node["url"].endswith("/kumomta")
+    assert (node["reachable"], node["suspensions"]) == (True, 0)
+    world.fault("kumomta", "suspend", "fail_before", times=1, status=503)
+    (node,) = operator.get("/admin/mta-nodes").json()["data"]
+    assert node["reachable"] is False
+    assert "503" in node["detail"]

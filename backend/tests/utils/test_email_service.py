@@ -1,0 +1,71 @@
+"""The texts of our mails."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from app.database.models import SuspensionReason
+from app.utils import email_service
+
+EVIL = '<script>alert("x")</script>'
+
+
+def test_verification() -> None:
+    mail = email_service.verification(name=EVIL, link="https://x.test/v?token=a&b=c", hours=24)
+    assert "https://x.test/v?token=a&b=c\n" in mail.text
+    assert 'href="https://x.test/v?token=a&amp;b=c"' in mail.html
+    assert EVIL in mail.text
+    assert "<script>" not in mail.html
+    assert "24 hours" in mail.text
+
+
+def test_receipt() -> None:
+    mail = email_service.receipt(
+        company="Acme",
+        cents=9705,
+        currency="usd",
+        paid_at=datetime(2026, 1, 2, tzinfo=UTC),
+        description="Starter",
+        reference="ch_1",
+        link=None,
+    )
+    assert mail.subject == "Your receipt: 97.05 USD"
+    assert "97.05 USD on 2026-01-02" in mail.text
+    assert "Receipt:" not in mail.text
+
+
+@pytest.mark.parametrize("next_attempt", [None, datetime(2026, 1, 5, tzinfo=UTC)])
+def test_payment_failed(next_attempt: datetime | None) -> None:
+    mail = email_service.payment_failed(
+        company="Acme",
+        cents=9700,
+        currency="usd",
+        reason="Your card was declined.",
+        next_attempt=next_attempt,
+        link="https://x.test/billing",
+    )
+    assert "Your card was declined." in mail.text
+    assert ("2026-01-05" in mail.text) == (next_attempt is not None)
+    assert 'href="https://x.test/billing"' in mail.html
+
+
+@pytest.mark.parametrize("reason", SuspensionReason)
+def test_every_reason_of_a_suspension_is_explained(reason: SuspensionReason) -> None:
+    mail = email_service.suspended(company="Acme", reason=str(reason))
+    assert len(mail.text) > 150
+
+
+def test_a_subject_is_one_line() -> None:
+    mail = email_service.receipt(
+        company="A",
+        cents=1,
+        currency="usd\r\nBcc: x@y.test",
+        paid_at=datetime(2026, 1, 2, tzinfo=UTC),
+        description="",
+        reference="",
+        link=None,
+    )
+    assert "\n" not in mail.subject
+    assert "\r" not in mail.subject
