@@ -7,17 +7,17 @@ Payment method types are never sent (removed from writes in endive); cards only 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
+import requests
 import stripe
 from stripe import StripeClient
 
-from app import clock
-from app.errors import Invalid, OutcomeUnknown, PaymentRequired, ProviderFailed, ProviderUnavailable
+from app.errors import OutcomeUnknown, PaymentRequired, ProviderFailed, ProviderUnavailable
+from app.integrations import stripe_objects, stripe_webhooks
 from app.integrations.ports import (
     Card,
     ChargeState,
@@ -28,16 +28,13 @@ from app.integrations.ports import (
 )
 
 PROVIDER = "Stripe"
-TOLERANCE_SECONDS = 300
-"""How far the timestamp of a webhook may be off, to either side."""
-
 CARD_ONLY = ["card"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _mapped(call: Callable[P, R]) -> Callable[P, R]:
-    """Stripe's exceptions stop here."""
+def _mapped(call: Callable[P, R], lost: type[ProviderUnavailable]) -> Callable[P, R]:
+    """Stripe's exceptions stop here; `lost` is what an answer that never came means."""
 
     @wraps(call)
     def mapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -45,18 +42,45 @@ def _mapped(call: Callable[P, R]) -> Callable[P, R]:
             return call(*args, **kwargs)
         except stripe.CardError as error:
             reason = error.user_message or "The card was declined."
-            raise PaymentRequired(reason, decline_code=error.code) from error
-        except stripe.APIConnectionError as error:
-            raise OutcomeUnknown(provider=PROVIDER, reason="no answer") from error
+            raise PaymentRequired(reason, decline_code=_decline(error)) from error
         except stripe.RateLimitError as error:
             raise ProviderUnavailable(provider=PROVIDER, reason="rate limit") from error
+        except stripe.APIConnectionError as error:
+            raise lost(provider=PROVIDER, reason="no answer") from error
         except stripe.StripeError as error:
-            reason = f"{error.http_status} {error.code or ''} {error.user_message or error}".strip()
-            if (error.http_status or 500) >= 500 or error.http_status == 409:
-                raise ProviderUnavailable(provider=PROVIDER, reason=reason) from error
-            raise ProviderFailed(provider=PROVIDER, reason=reason) from error
+            # Cut, because an answer that is not Stripe's is quoted whole.
+            told = f"{error.http_status} {error.code or ''} {error.user_message or error}"[:300]
+            # APIError is an answer of 5xx or one that is no JSON; 409 means that the same key is
+            # still being worked on.
+            if isinstance(error, stripe.APIError) or error.http_status == 409:
+                raise lost(provider=PROVIDER, reason=told) from error
+            raise ProviderFailed(provider=PROVIDER, reason=told, stripe_code=error.code) from error
 
     return mapped
+
+
+def _reading(call: Callable[P, R]) -> Callable[P, R]:
+    return _mapped(call, ProviderUnavailable)
+
+
+def _writing(call: Callable[P, R]) -> Callable[P, R]:
+    return _mapped(call, OutcomeUnknown)
+
+
+def _decline(error: stripe.CardError) -> str | None:
+    """The bank's own reason where there is one, such as insufficient_funds."""
+    body = error.json_body if isinstance(error.json_body, dict) else {}
+    return body.get("error", {}).get("decline_code") or error.code
+
+
+def _session() -> requests.Session:
+    """Never follows a redirect: Stripe sends none, and the key must not travel elsewhere."""
+    session = requests.Session()
+    session.max_redirects = 0
+    # Shared by all threads of a process: as many connections are kept as an API process has.
+    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=40))
+    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=40))
+    return session
 
 
 class StripeGateway:
@@ -68,12 +92,12 @@ class StripeGateway:
             base_addresses={"api": api_base.rstrip("/")},
             max_network_retries=2,
             # The library's own read timeout is 80 s, longer than anybody waits.
-            http_client=stripe.RequestsClient(timeout=(3, timeout_seconds)),
+            http_client=stripe.RequestsClient(timeout=(3, timeout_seconds), session=_session()),
         )
         self._webhook_secret = webhook_secret
         self._prices: dict[str, str] = {}
 
-    @_mapped
+    @_writing
     def create_customer(self, *, email: str, name: str, tenant_id: str, key: str) -> str:
         customer = self._client.v1.customers.create(
             {"email": email, "name": name, "metadata": {"tenant_id": tenant_id}},
@@ -81,7 +105,7 @@ class StripeGateway:
         )
         return customer.id
 
-    @_mapped
+    @_writing
     def create_setup_intent(self, *, customer: str, tenant_id: str, key: str) -> Intent:
         intent = self._client.v1.setup_intents.create(
             {
@@ -92,13 +116,13 @@ class StripeGateway:
             },
             {"idempotency_key": key},
         )
-        return _setup_intent(intent)
+        return stripe_objects.setup_intent(intent)
 
-    @_mapped
+    @_reading
     def get_setup_intent(self, intent_id: str) -> Intent:
-        return _setup_intent(self._client.v1.setup_intents.retrieve(intent_id))
+        return stripe_objects.setup_intent(self._client.v1.setup_intents.retrieve(intent_id))
 
-    @_mapped
+    @_writing
     def set_default_payment_method(
         self, *, customer: str, payment_method: str, subscription: str | None
     ) -> None:
@@ -111,20 +135,11 @@ class StripeGateway:
                 subscription, {"default_payment_method": payment_method}
             )
 
-    @_mapped
+    @_reading
     def get_card(self, payment_method: str) -> Card:
-        method = self._client.v1.payment_methods.retrieve(payment_method)
-        card = method.card
-        return Card(
-            payment_method=method.id,
-            customer=_id(method.customer),
-            brand=card.brand if card else method.type,
-            last_four=(card.last4 or "") if card else "",
-            expiry=f"{card.exp_month:02d}/{card.exp_year}" if card else "",
-            fingerprint=card.fingerprint if card else None,
-        )
+        return stripe_objects.card(self._client.v1.payment_methods.retrieve(payment_method))
 
-    @_mapped
+    @_writing
     def create_payment_intent(
         self,
         *,
@@ -147,27 +162,27 @@ class StripeGateway:
             },
             {"idempotency_key": key},
         )
-        return _payment_intent(intent)
+        return stripe_objects.payment_intent(intent)
 
-    @_mapped
+    @_reading
     def get_payment_intent(self, intent_id: str) -> Intent:
-        return _payment_intent(self._client.v1.payment_intents.retrieve(intent_id))
+        return stripe_objects.payment_intent(self._client.v1.payment_intents.retrieve(intent_id))
 
-    @_mapped
+    @_writing
     def capture(self, intent_id: str, *, key: str) -> Intent:
         captured = self._client.v1.payment_intents.capture(intent_id, {}, {"idempotency_key": key})
-        return _payment_intent(captured)
+        return stripe_objects.payment_intent(captured)
 
-    @_mapped
+    @_writing
     def release(self, intent_id: str, *, key: str) -> Intent:
         intent = self._client.v1.payment_intents.retrieve(intent_id)
         if intent.status != "canceled":
             intent = self._client.v1.payment_intents.cancel(
                 intent_id, {"cancellation_reason": "abandoned"}, {"idempotency_key": key}
             )
-        return _payment_intent(intent)
+        return stripe_objects.payment_intent(intent)
 
-    @_mapped
+    @_writing
     def create_subscription(
         self,
         *,
@@ -193,13 +208,13 @@ class StripeGateway:
             },
             {"idempotency_key": key},
         )
-        return _subscription(subscription)
+        return stripe_objects.subscription(subscription)
 
-    @_mapped
+    @_reading
     def get_subscription(self, subscription_id: str) -> SubscriptionState:
-        return _subscription(self._client.v1.subscriptions.retrieve(subscription_id))
+        return stripe_objects.subscription(self._client.v1.subscriptions.retrieve(subscription_id))
 
-    @_mapped
+    @_writing
     def change_plan(
         self, subscription_id: str, *, plan: str, end_trial: bool, key: str
     ) -> SubscriptionState:
@@ -208,76 +223,26 @@ class StripeGateway:
         params: dict[str, Any] = {
             # Without the item's id a second item would be added.
             "items": [{"id": item.id, "price": self._price(plan)}],
+            # A trial has cost nothing, so there is nothing to give back.
             "proration_behavior": "none" if end_trial else "always_invoice",
+            "payment_behavior": "error_if_incomplete",
+            **({"trial_end": "now"} if end_trial else {}),
         }
-        if end_trial:
-            params |= {"trial_end": "now", "payment_behavior": "error_if_incomplete"}
-        else:
-            params |= {"payment_behavior": "error_if_incomplete"}
         changed = self._client.v1.subscriptions.update(
             subscription_id, cast("Any", params), {"idempotency_key": key}
         )
-        return _subscription(changed)
+        return stripe_objects.subscription(changed)
 
-    @_mapped
+    @_reading
     def get_invoice(self, invoice_id: str) -> InvoiceState:
-        invoice = self._client.v1.invoices.retrieve(invoice_id)
-        details = invoice.parent.subscription_details if invoice.parent else None
-        return InvoiceState(
-            id=str(invoice.id),
-            customer=_id(invoice.customer) or "",
-            subscription=_id(details.subscription) if details else None,
-            number=invoice.number,
-            status=invoice.status or "draft",
-            billing_reason=invoice.billing_reason,
-            amount_due=invoice.amount_due,
-            amount_paid=invoice.amount_paid,
-            currency=invoice.currency,
-            attempt_count=invoice.attempt_count,
-            next_payment_attempt=_instant(invoice.next_payment_attempt),
-            hosted_invoice_url=invoice.hosted_invoice_url,
-            invoice_pdf=invoice.invoice_pdf,
-        )
+        return stripe_objects.invoice(self._client.v1.invoices.retrieve(invoice_id))
 
-    @_mapped
+    @_reading
     def get_charge(self, charge_id: str) -> ChargeState:
-        charge = self._client.v1.charges.retrieve(charge_id)
-        return ChargeState(
-            id=charge.id,
-            customer=_id(charge.customer),
-            payment_intent=_id(charge.payment_intent),
-            amount=charge.amount,
-            amount_captured=charge.amount_captured,
-            currency=charge.currency,
-            status=charge.status,
-            captured=charge.captured,
-            description=charge.description,
-            failure_code=charge.failure_code,
-            receipt_url=charge.receipt_url,
-        )
+        return stripe_objects.charge(self._client.v1.charges.retrieve(charge_id))
 
     def read_webhook(self, payload: bytes, signature: str) -> WebhookEvent:
-        try:
-            text = payload.decode()
-            # Tolerance is ours to judge: the SDK knows real time only and lets the future pass.
-            stripe.WebhookSignature.verify_header(
-                text, signature, self._webhook_secret, tolerance=None
-            )
-            event = self._client.construct_event_without_verification(text)
-        except (stripe.SignatureVerificationError, ValueError) as error:
-            raise Invalid("The signature does not belong to this body.") from error
-        sent = next((v for k, _, v in _pairs(signature) if k == "t" and v.isdigit()), "0")
-        if abs(clock.now().timestamp() - int(sent)) > TOLERANCE_SECONDS:
-            raise Invalid("The signature's timestamp is too far from now.")
-        # The body as it came: the SDK's objects hold Decimals, which no JSON column takes.
-        body: dict[str, Any] = json.loads(text)
-        return WebhookEvent(
-            id=event.id,
-            type=event.type,
-            created=datetime.fromtimestamp(event.created, UTC),
-            object=body["data"]["object"],
-            payload=body,
-        )
+        return stripe_webhooks.read(payload, signature, self._webhook_secret)
 
     def _price(self, plan: str) -> str:
         if plan not in self._prices:
@@ -286,65 +251,3 @@ class StripeGateway:
                 raise ProviderFailed(provider=PROVIDER, reason=f"no price {plan}_monthly")
             self._prices[plan] = found[0].id
         return self._prices[plan]
-
-
-def _pairs(header: str) -> list[tuple[str, str, str]]:
-    return [part.strip().partition("=") for part in header.split(",")]
-
-
-def _id(reference: Any) -> str | None:
-    """Stripe gives an id or, when expanded, the object."""
-    if reference is None or isinstance(reference, str):
-        return reference
-    return str(reference.id)
-
-
-def _texts(metadata: Any) -> dict[str, str]:
-    return {} if metadata is None else dict(metadata.to_dict())
-
-
-def _instant(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def _setup_intent(intent: stripe.SetupIntent) -> Intent:
-    return Intent(
-        id=intent.id,
-        status=intent.status,
-        client_secret=intent.client_secret,
-        customer=_id(intent.customer),
-        payment_method=_id(intent.payment_method),
-        metadata=_texts(intent.metadata),
-    )
-
-
-def _payment_intent(intent: stripe.PaymentIntent) -> Intent:
-    return Intent(
-        id=intent.id,
-        status=intent.status,
-        client_secret=intent.client_secret,
-        customer=_id(intent.customer),
-        payment_method=_id(intent.payment_method),
-        amount=intent.amount,
-        amount_capturable=intent.amount_capturable,
-        amount_received=intent.amount_received,
-        currency=intent.currency,
-        metadata=_texts(intent.metadata),
-    )
-
-
-def _subscription(subscription: stripe.Subscription) -> SubscriptionState:
-    item = subscription.items.data[0]
-    lookup_key = item.price.lookup_key or ""
-    return SubscriptionState(
-        id=subscription.id,
-        customer=_id(subscription.customer) or "",
-        status=subscription.status,
-        plan=lookup_key.removesuffix("_monthly") or None,
-        item_id=item.id,
-        # Periods belong to items; we have one.
-        current_period_end=_instant(item.current_period_end),
-        trial_end=_instant(subscription.trial_end),
-        cancel_at_period_end=subscription.cancel_at_period_end,
-        default_payment_method=_id(subscription.default_payment_method),
-    )
