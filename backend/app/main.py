@@ -9,7 +9,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from app import wiring
-from app.api import internal, probes, webhooks, webhooks_kumomta
+from app.api import docs, internal, probes, webhooks, webhooks_kumomta
 from app.api.responses import ERRORS
 from app.api.v1 import admin, analytics, auth, billing, domains, infrastructure
 from app.config import Settings
@@ -41,6 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=VERSION,
         description="E-mail sending infrastructure: domains, DNS, inboxes, billing.",
         middleware=_middleware(settings),
+        docs_url=None,
+        redoc_url=None,
         responses=ERRORS,
         generate_unique_id_function=lambda route: (
             f"{route.tags[0]}_{route.name}" if route.tags else route.name
@@ -53,6 +55,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(webhooks_kumomta.router)
     app.include_router(internal.router)
     app.include_router(probes.router)
+    app.include_router(docs.router)
+    docs.mount(app)
     app.openapi = _described(app)  # type: ignore[method-assign]  # FastAPI's documented way.
     return app
 
