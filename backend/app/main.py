@@ -9,7 +9,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from app import wiring
-from app.api import docs, internal, probes, webhooks, webhooks_kumomta
+from app.api import docs, internal, pages, probes, webhooks, webhooks_kumomta
+from app.api.lanes import Lanes
 from app.api.responses import ERRORS
 from app.api.v1 import admin, analytics, auth, billing, domains, infrastructure
 from app.config import Settings
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(webhooks.router)
     app.include_router(webhooks_kumomta.router)
     app.include_router(internal.router)
+    app.include_router(pages.router)
     app.include_router(probes.router)
     app.include_router(docs.router)
     docs.mount(app)
@@ -88,6 +90,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
 
 def _remember(app: FastAPI, settings: Settings) -> None:
     """Values that dependencies need, so that only this module reads settings."""
+    app.state.lanes = Lanes()
     app.state.limiter = RateLimiter(settings.redis_url)
     app.state.rates = (
         settings.rate_limit_requests_per_minute,

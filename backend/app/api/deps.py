@@ -7,20 +7,21 @@ and `nodes` give a route's keyword arguments: the check and its description in O
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
 import structlog
 from fastapi import Depends, Request, Security
-from fastapi.concurrency import run_in_threadpool
+from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.security import HTTPBearer
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app import clock, errors
 from app.api.idempotency import Claim, claim_key
+from app.api.lanes import provider_lane
 from app.database import audit
 from app.database.models import Operator, RefreshToken, Role, Tenant, User
 from app.database.session import ALL_TENANTS, scope, transaction
@@ -36,9 +37,12 @@ _ANONYMOUS_FACTOR = 5
 """One address may be an office: it gets five times what a tenant gets."""
 
 
-def get_db(request: Request) -> Iterator[Session]:
+async def get_db(request: Request) -> AsyncIterator[Session]:
     """The request's transaction. It is committed before the answer leaves."""
-    with transaction(tenant=NOBODY) as db:
+    async with (
+        request.app.state.lanes.working.enter(),
+        contextmanager_in_threadpool(transaction(tenant=NOBODY)) as db,
+    ):
         request.state.db = db
         yield db
 
@@ -219,17 +223,21 @@ def requires(
     audit_event: str | None = None,
     suspended_too: bool = False,
     idempotent: bool = False,
+    waits: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments of a route that wants at least `role`.
 
     `grant` is the scope an API key needs, `audit_event` the action this leaves in the audit trail.
-    With `idempotent` the route takes an Idempotency-Key; its router uses `IdempotentRoute`.
+    With `idempotent` the route takes an Idempotency-Key; its router uses `IdempotentRoute`. With
+    `waits` it waits for a provider, and only a few do so at once.
     """
     checks = [Depends(_at_least(role, suspended_too=suspended_too))]
     if idempotent:
         # First of all, so that no connection is held while the claim takes one.
         checks.insert(0, Depends(claim_key, scope="function"))
         checks.append(Depends(_answer_repeats))
+    if waits:
+        checks.insert(0, Depends(provider_lane, scope="function"))
     return {"dependencies": checks, "openapi_extra": _about(str(role), grant, audit_event)}
 
 
@@ -251,10 +259,11 @@ def _at_least(role: Role, *, suspended_too: bool) -> Callable[..., None]:
     return check
 
 
-def public(*, audit_event: str | None = None) -> dict[str, Any]:
+def public(*, audit_event: str | None = None, waits: bool = False) -> dict[str, Any]:
     """Keyword arguments of a route for anybody."""
+    lane = [Depends(provider_lane, scope="function")] if waits else []
     return {
-        "dependencies": [Depends(anybody)],
+        "dependencies": [*lane, Depends(anybody)],
         "openapi_extra": _about("anonymous", None, audit_event),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID
 
@@ -53,11 +53,11 @@ def own_domain(make_domain: Callable[..., Any]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def node(world: Running) -> httpx.Client:
+def node(world: Running) -> Iterator[httpx.Client]:
     """A relay node's HTTP client."""
-    return httpx.Client(
-        base_url=world.api_url, headers={"Authorization": f"Bearer {SECRET}"}, timeout=30
-    )
+    headers = {"Authorization": f"Bearer {SECRET}"}
+    with httpx.Client(base_url=world.api_url, headers=headers, timeout=30) as client:
+        yield client
 
 
 @pytest.fixture

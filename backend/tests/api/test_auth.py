@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+from statistics import median
 
 import httpx
 import jwt
@@ -269,6 +271,42 @@ def test_the_mailed_token_confirms_the_address_once(
     assert api.post("/api/v1/auth/verify-email", json={"token": token}).status_code == 400
     with transaction(tenant=ALL_TENANTS) as db:
         assert db.scalars(select(User)).one().is_verified
+
+
+def test_the_mailed_link_opens_a_page_with_a_button(
+    api: httpx.Client, world: Running, drain
+) -> None:
+    sign_up(api, "ann@gmail.test")
+    drain()
+    token = _token_of_the_mail(api, world, "ann@gmail.test")
+    page = api.get("/verify-email", params={"token": token})
+    assert page.headers["content-type"].startswith("text/html")
+    assert f'value="{token}"' in page.text
+    assert "<script" not in api.get("/verify-email", params={"token": '"><script>'}).text
+    with transaction(tenant=ALL_TENANTS) as db:
+        assert not db.scalars(select(User)).one().is_verified
+    assert "Thank you" in api.post("/verify-email", data={"token": token}).text
+    assert api.post("/verify-email", data={"token": token}).status_code == 400
+    assert api.post("/verify-email", content=b"\xff\x00").status_code == 400
+    with transaction(tenant=ALL_TENANTS) as db:
+        assert db.scalars(select(User)).one().is_verified
+
+
+def test_an_unknown_address_takes_as_long_as_a_wrong_password(api: httpx.Client) -> None:
+    sign_up(api)
+
+    def seconds(email: str) -> float:
+        taken = []
+        for number in range(8):
+            began = time.perf_counter()
+            sign_in(api, email, f"wrong password {number}")
+            taken.append(time.perf_counter() - began)
+        return median(taken)
+
+    known, unknown = seconds("ann@acme.test"), seconds("nobody@acme.test")
+    # A hash takes tens of milliseconds; leaving it out would show.
+    assert 0.5 < unknown / known < 2
+    assert unknown > 0.012
 
 
 def test_a_mailed_token_expires(api: httpx.Client, world: Running, drain) -> None:

@@ -91,7 +91,7 @@ def test_fifty_price_offers_at_once_make_one_intent(paying: Customer) -> None:
         )
     made = {a.json()["data"]["purchase_id"] for a in answers if a.status_code == 201}
     assert len(made) == 1
-    assert {a.status_code for a in answers} <= {201, 409}
+    assert {a.status_code for a in answers} <= {201, 409, 503}
 
 
 def test_an_error_gives_the_key_back(paying: Customer, own_domain) -> None:

@@ -43,7 +43,7 @@ _MAILS = [(3, 3600)]
 
 @router.post(
     "/register", status_code=201, response_model=Envelope[s.RegisterOut],
-    **public(audit_event="tenant_registered"),
+    **public(audit_event="tenant_registered", waits=True),
 )  # fmt: skip
 def register(body: s.RegisterIn, request: Request, db: DB) -> Any:
     """Open an account: a seven-day trial, and a SetupIntent to confirm with a card in the browser.

@@ -56,7 +56,7 @@ def subscription(tenant: EvenSuspendedTenant) -> Any:
     response_model=Envelope[IntentOut],
     **requires(
         Role.ADMIN, "billing:write", audit_event="card_requested", suspended_too=True,
-        idempotent=True,
+        idempotent=True, waits=True,
     ),
 )  # fmt: skip
 def setup_intent(request: Request, tenant: EvenSuspendedTenant, db: DB) -> Any:
@@ -79,7 +79,9 @@ def payment_methods(db: DB) -> Any:
 @router.post(
     "/upgrade",
     response_model=Envelope[s.SubscriptionOut],
-    **requires(Role.ADMIN, "billing:write", audit_event="plan_changed", idempotent=True),
+    **requires(
+        Role.ADMIN, "billing:write", audit_event="plan_changed", idempotent=True, waits=True
+    ),
 )
 def upgrade(body: s.UpgradeIn, tenant: CurrentTenant, db: DB, key: Key = None) -> Any:
     """Move to a dearer plan now, prorated; on trial, begin to pay now."""
@@ -129,7 +131,9 @@ def transactions(
     "/domain-purchase-intent",
     status_code=201,
     response_model=Envelope[s.PurchaseIntentOut],
-    **requires(Role.ADMIN, "domains:write", audit_event="domain_quoted", idempotent=True),
+    **requires(
+        Role.ADMIN, "domains:write", audit_event="domain_quoted", idempotent=True, waits=True
+    ),
 )
 def domain_purchase_intent(
     body: s.PurchaseIntentIn, request: Request, tenant: CurrentTenant, db: DB

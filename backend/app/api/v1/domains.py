@@ -39,7 +39,7 @@ _SETTLED = frozenset(
 @router.post(
     "/search",
     response_model=Envelope[list[s.SearchOut]],
-    **requires(Role.READ_ONLY, "domains:read"),
+    **requires(Role.READ_ONLY, "domains:read", waits=True),
 )
 def search(body: s.SearchIn) -> Any:
     """Which names can be bought, and for how much."""
@@ -51,7 +51,11 @@ def search(body: s.SearchIn) -> Any:
     status_code=202,
     response_model=Envelope[s.PurchaseOut],
     **requires(
-        Role.ADMIN, "domains:write", audit_event="domain_purchase_requested", idempotent=True
+        Role.ADMIN,
+        "domains:write",
+        audit_event="domain_purchase_requested",
+        idempotent=True,
+        waits=True,
     ),
 )
 def purchase(body: s.PurchaseIn, tenant: CurrentTenant, db: DB) -> Any:
@@ -91,7 +95,7 @@ def get_domain(domain_id: UUID, db: DB) -> Any:
     "/{domain_id}/dns",
     response_model=Envelope[s.DNSOut],
     responses={200: {"content": {"text/dns": {"schema": {"type": "string"}}}}},
-    **requires(Role.READ_ONLY, "domains:read"),
+    **requires(Role.READ_ONLY, "domains:read", waits=True),
 )
 def dns(
     domain_id: UUID,
