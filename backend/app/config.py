@@ -24,6 +24,10 @@ def _config(prefix: str = "") -> SettingsConfigDict:
     return SettingsConfigDict(
         env_prefix=prefix,
         env_file=".env",
+        # `NAME=` in a file means "the default", not an empty text.
+        env_ignore_empty=True,
+        # A refused setting may be a secret, and errors are printed.
+        hide_input_in_errors=True,
         extra="ignore",
         frozen=True,
         populate_by_name=True,
