@@ -1,35 +1,26 @@
-"""Namecheap: POST only, because keys and addresses must not stand in URLs.
+"""Namecheap, the registrar: what names cost, buying them, pointing them at name servers.
 
-There are no idempotency keys. HTTP 405 is the limiter's answer and the only one that proves that
-nothing was done; every other lost answer of a buying call is OutcomeUnknown.
+Source: the reference and samples of Namecheap's own SDK (namecheap/go-namecheap-sdk).
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 import httpx
 from redis import Redis
-from redis.exceptions import RedisError
 
 from app.errors import Invalid, OutcomeUnknown, ProviderFailed, ProviderUnavailable
 from app.integrations import namecheap_xml as xml
+from app.integrations.namecheap_catalog import Catalog
 from app.integrations.namecheap_limits import RateLimit
+from app.integrations.namecheap_wire import BUYING, PROVIDER, READING, Wire
 from app.integrations.ports import Offer, Registration
 
-PROVIDER = "Namecheap"
 CHECK_AT_ONCE = 50
-READING = httpx.Timeout(30.0, connect=5.0)
-BUYING = httpx.Timeout(90.0, connect=5.0)
-"""The documented sample of a registration took half a minute."""
-
-PRICES_FOR = 3600
-TLDS_FOR = 24 * 3600
 CONTACTS = ("Registrant", "Tech", "Admin", "AuxBilling")
 
 
@@ -47,91 +38,54 @@ class NamecheapClient:
         username: str,
         client_ip: str,
         registrant: Mapping[str, str],
+        reading: httpx.Timeout = READING,
+        buying: httpx.Timeout = BUYING,
     ) -> None:
-        self._http, self._redis, self._url = http, redis, url
-        self._account = {
+        """`registrant` has the fields of RegistrantSettings; names are registered with it."""
+        account = {
             "ApiUser": api_user,
             "ApiKey": api_key,
             "UserName": username,
             "ClientIp": client_ip,
         }
+        keys = f"ig:namecheap:{api_user}"
+        limit = RateLimit(redis, f"{keys}:calls")
+        self._wire = Wire(http, url, account, limit, reading=reading, buying=buying)
+        self._catalog = Catalog(self._wire, redis, keys)
         self._registrant = registrant
-        self._limit = RateLimit(redis, f"ig:namecheap:{api_user}")
 
     # Searching ----------------------------------------------------------------------------------
 
     def offers(self, names: Sequence[str], years: int = 1) -> list[Offer]:
+        return self._offers(names, years, fresh=False)
+
+    def _offers(self, names: Sequence[str], years: int, *, fresh: bool) -> list[Offer]:
+        if not names:
+            return []
         if len(names) > CHECK_AT_ONCE:
             raise Invalid(f"At most {CHECK_AT_ONCE} names at once.")
-        root = self._call("namecheap.domains.check", DomainList=",".join(names))
-        results = {
-            xml.attribute(e, "Domain").lower(): e for e in xml.elements(root, "DomainCheckResult")
-        }
-        return [self._offer(name, results.get(name.lower()), years) for name in names]
+        results = self._wire.ask("namecheap.domains.check", _checked, DomainList=",".join(names))
+        return [self._offer(n, results.get(n.lower()), years, fresh=fresh) for n in names]
 
-    def _offer(self, name: str, result: Element | None, years: int) -> Offer:
-        if result is None or xml.attribute(result, "ErrorNo") not in {"", "0"}:
-            reason = xml.attribute(result, "Description") if result is not None else ""
-            return Offer(name, False, False, None, None, reason=reason or "cannot be checked")
-        premium = xml.yes(result, "IsPremiumName")
-        if not xml.yes(result, "Available"):
-            return Offer(name, False, premium, None, None, reason="taken")
-        if premium:
-            icann = xml.cents(xml.attribute(result, "IcannFee"))
-            price = xml.cents(xml.attribute(result, "PremiumRegistrationPrice"))
-            price += xml.cents(xml.attribute(result, "EapFee")) + icann
-            renewal = xml.cents(xml.attribute(result, "PremiumRenewalPrice")) + icann
-            return Offer(name, True, True, price, renewal)
-        tld = self._split(name)[1]
-        if tld is None:
-            return Offer(name, False, False, None, None, reason="this ending is not sold here")
-        register, renew = self._price(tld, "REGISTER", years), self._price(tld, "RENEW", 1)
-        return Offer(name, True, False, register, renew)
-
-    def _price(self, tld: str, action: str, years: int) -> int:
-        def load() -> dict[str, dict[str, int]]:
-            # The whole sheet in one call: calls are what is scarce.
-            root = self._call(
-                "namecheap.users.getPricing",
-                ProductType="DOMAIN",
-                ProductCategory="DOMAINS",
-                ActionName=action,
-            )
-            return {
-                xml.attribute(product, "Name").lower(): {
-                    xml.attribute(price, "Duration"): _price_of(price)
-                    for price in xml.elements(product, "Price")
-                }
-                for product in xml.elements(root, "Product")
-            }
-
-        sheet: dict[str, dict[str, int]] = self._cached(f"prices:{action}", PRICES_FOR, load)
-        prices = sheet.get(tld, {})
-        if str(years) not in prices:
-            raise Invalid(f".{tld} is not sold for {years} year(s).", years=years)
-        return prices[str(years)]
-
-    def _split(self, name: str) -> tuple[str, str | None]:
-        """The name before its ending, and the longest ending that is sold; None when none is."""
-        tlds = set(self._cached("tlds", TLDS_FOR, self._load_tlds))
-        labels = name.lower().split(".")
-        for start in range(1, len(labels)):
-            if ".".join(labels[start:]) in tlds:
-                return ".".join(labels[:start]), ".".join(labels[start:])
-        return name, None
-
-    def _load_tlds(self) -> list[str]:
-        root = self._call("namecheap.domains.getTldList")
-        return [
-            xml.attribute(tld, "Name").lower()
-            for tld in xml.elements(root, "Tld")
-            if xml.yes(tld, "IsApiRegisterable") and not xml.yes(tld, "NonRealTime")
-        ]
+    def _offer(self, name: str, result: Offer | None, years: int, *, fresh: bool) -> Offer:
+        if result is None:
+            return _none(name, "cannot be checked")
+        if not result.available or result.premium:
+            return replace(result, domain_name=name)
+        _, tld = self._catalog.split(name)
+        if tld is None or not self._catalog.sells(tld):
+            return _none(name, "this ending is not sold here")
+        price = self._catalog.price(tld, "REGISTER", years, fresh=fresh)
+        if price is None:
+            return _none(name, f".{tld} is not sold for {years} year(s)")
+        renewal = self._catalog.price(tld, "RENEW", 1)
+        return Offer(name, True, False, price, renewal)
 
     # Buying -------------------------------------------------------------------------------------
 
     def register(self, domain_name: str, years: int, *, cost_ceiling_cents: int) -> Registration:
-        (offer,) = self.offers([domain_name], years)
+        # The price that was quoted may be an hour old; the one that will be charged is not.
+        (offer,) = self._offers([domain_name], years, fresh=True)
         if not offer.available or offer.price_cents is None:
             raise ProviderFailed(provider=PROVIDER, reason=f"{domain_name}: {offer.reason}")
         if offer.premium:
@@ -140,22 +94,22 @@ class NamecheapClient:
             raise ProviderFailed(
                 provider=PROVIDER, reason=f"{domain_name} now costs more than was agreed"
             )
-        params = {"DomainName": domain_name, "Years": str(years), **self._contacts()}
-        params |= {"AddFreeWhoisguard": "yes", "WGEnabled": "yes"}
-        root = self._call("namecheap.domains.create", _buying=True, **params)
-        result = xml.first(root, "DomainCreateResult")
-        if not xml.yes(result, "Registered"):
-            # Some registries answer later; find() tells when.
-            raise OutcomeUnknown(provider=PROVIDER, reason="the registry has not answered yet")
-        found = self.find(domain_name)
-        return Registration(
-            domain_name=domain_name,
-            registrar_id=xml.attribute(result, "DomainID"),
-            order_id=xml.attribute(result, "OrderID") or None,
-            charged_cents=xml.cents(xml.attribute(result, "ChargedAmount")),
-            created_at=found.created_at if found else None,
-            expires_at=found.expires_at if found else None,
+        bought = self._wire.buy(
+            "namecheap.domains.create",
+            lambda root: _receipt(domain_name, root),
+            DomainName=domain_name,
+            Years=str(years),
+            # Both are said, because the published references disagree about the defaults.
+            AddFreeWhoisguard="yes",
+            WGEnabled="yes",
+            **self._contacts(),
         )
+        # It is ours whatever happens now; the dates are only nice to have.
+        with suppress(ProviderFailed, ProviderUnavailable):
+            found = self.find(domain_name)
+            if found is not None:
+                return replace(bought, created_at=found.created_at, expires_at=found.expires_at)
+        return bought
 
     def _contacts(self) -> dict[str, str]:
         who = self._registrant
@@ -175,109 +129,101 @@ class NamecheapClient:
 
     def find(self, domain_name: str) -> Registration | None:
         try:
-            root = self._call("namecheap.domains.getInfo", DomainName=domain_name)
+            return self._wire.ask(
+                "namecheap.domains.getInfo",
+                lambda root: _registration(domain_name, root),
+                DomainName=domain_name,
+            )
         except ProviderFailed as error:
             if set(error.details.get("numbers", [])) & xml.NOT_OURS:
                 return None
             raise
-        result = xml.first(root, "DomainGetInfoResult")
-        if not xml.yes(result, "IsOwner"):
-            return None
-        details = next(xml.elements(result, "DomainDetails"), result)
-        return Registration(
-            domain_name=domain_name,
-            registrar_id=xml.attribute(result, "ID"),
-            order_id=None,
-            charged_cents=None,
-            created_at=xml.day(_child(details, "CreatedDate")),
-            expires_at=xml.day(_child(details, "ExpiredDate")),
-        )
 
     def set_nameservers(self, domain_name: str, name_servers: Sequence[str]) -> None:
-        sld, tld = self._split(domain_name)
+        sld, tld = self._catalog.split(domain_name)
         if tld is None:
-            raise ProviderFailed(provider=PROVIDER, reason=f"{domain_name} is not sold here")
-        root = self._call(
-            "namecheap.domains.dns.setCustom", SLD=sld, TLD=tld, Nameservers=",".join(name_servers)
+            raise ProviderFailed(
+                provider=PROVIDER, reason=f"the ending of {domain_name} is unknown"
+            )
+        # Saying it twice changes nothing.
+        done = self._wire.ask(
+            "namecheap.domains.dns.setCustom",
+            _updated,
+            SLD=sld,
+            TLD=tld,
+            Nameservers=",".join(name_servers),
         )
-        result = xml.first(root, "DomainDNSSetCustomResult")
-        if not (xml.yes(result, "Updated") or xml.yes(result, "Update")):
+        if not done:
             raise ProviderFailed(provider=PROVIDER, reason="the name servers were not set")
 
     def balance_cents(self) -> int:
-        root = self._call("namecheap.users.getBalances")
-        return xml.cents(
-            xml.attribute(xml.first(root, "UserGetBalancesResult"), "AvailableBalance")
-        )
-
-    # The wire -----------------------------------------------------------------------------------
-
-    def _call(self, command: str, *, _buying: bool = False, **params: str) -> Element:
-        self._limit.take()
-        lost = OutcomeUnknown if _buying else ProviderUnavailable
-        try:
-            answer = self._http.post(
-                self._url,
-                data={**self._account, "Command": command, **params},
-                timeout=BUYING if _buying else READING,
-            )
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            # Nothing was sent, so nothing happened.
-            raise ProviderUnavailable(provider=PROVIDER, reason=type(error).__name__) from None
-        except httpx.HTTPError as error:
-            raise lost(provider=PROVIDER, reason=type(error).__name__) from None
-        if answer.status_code == httpx.codes.METHOD_NOT_ALLOWED:
-            raise ProviderUnavailable(provider=PROVIDER, reason="rate limit")
-        if not answer.is_success:
-            raise lost(provider=PROVIDER, reason=f"HTTP {answer.status_code}")
-        try:
-            root = xml.parse(answer.content)
-        except xml.Unreadable as error:
-            raise lost(provider=PROVIDER, reason=f"unreadable answer: {error}") from None
-        told = xml.errors(root)
-        if told:
-            raise self._refusal(told, lost if _buying else None)
-        return root
-
-    def _refusal(
-        self, told: list[tuple[str, str]], lost: type[ProviderUnavailable] | None
-    ) -> ProviderFailed | ProviderUnavailable:
-        numbers = [number for number, _ in told]
-        # The account's secrets are never part of an error's text, whatever Namecheap echoes.
-        reason = "; ".join(f"{number} {text}" for number, text in told)
-        reason = reason.replace(self._account["ApiKey"], "***")
-        broke = re.search(r"insufficient|not enough.*(funds|balance)", reason, re.IGNORECASE)
-        if lost is not None and not broke and set(numbers) & xml.AMBIGUOUS:
-            return lost(provider=PROVIDER, reason=reason, numbers=numbers)
-        return ProviderFailed(provider=PROVIDER, reason=reason, numbers=numbers)
-
-    def _cached(self, name: str, seconds: int, load: Any) -> Any:
-        """Through Redis, shared by all processes; without Redis the provider is asked."""
-        key = f"ig:namecheap:cache:{name}"
-        try:
-            held = self._redis.get(key)
-            if held:
-                return json.loads(str(held))
-        except RedisError:
-            return load()
-        value = load()
-        # Should Redis go away just now, the value is good and only the next caller asks again.
-        with suppress(RedisError):
-            self._redis.set(key, json.dumps(value), ex=seconds)
-        return value
+        return self._wire.ask("namecheap.users.getBalances", _available_balance)
 
 
-def _price_of(price: Element) -> int:
-    """Our price and what comes on top of it (the ICANN fee); the misspelt name is Namecheap's."""
-    prefix, extra_name = "Your", "YourAdditonalCost"
-    if not xml.cents(xml.attribute(price, "YourPrice")):
-        prefix, extra_name = "", "AdditionalCost"
-    extra = xml.cents(xml.attribute(price, extra_name))
-    if xml.attribute(price, f"{extra_name}Type").upper() == "MULTIPLE":
-        extra *= int(xml.attribute(price, "Duration") or 1)
-    return xml.cents(xml.attribute(price, f"{prefix}Price")) + extra
+def _none(name: str, reason: str, *, premium: bool = False) -> Offer:
+    return Offer(name, False, premium, None, None, reason=reason)
 
 
-def _child(element: Element, name: str) -> str:
-    found = next(xml.elements(element, name), None)
-    return (found.text or "").strip() if found is not None else ""
+def _checked(root: Element) -> dict[str, Offer]:
+    """By name in lower case; prices of premium names only, the others are in the price list."""
+    offers = (_check_result(result) for result in xml.elements(root, "DomainCheckResult"))
+    return {offer.domain_name: offer for offer in offers}
+
+
+def _check_result(result: Element) -> Offer:
+    name = xml.attribute(result, "Domain").lower()
+    premium = xml.yes(result, "IsPremiumName")
+    if xml.attribute(result, "ErrorNo") not in {"", "0"}:
+        return _none(name, xml.attribute(result, "Description") or "cannot be checked")
+    if not xml.yes(result, "Available"):
+        return _none(name, "taken", premium=premium)
+    if not premium:
+        return Offer(name, True, False, None, None)
+    icann = xml.cents(xml.attribute(result, "IcannFee"))
+    price = xml.cents(xml.attribute(result, "PremiumRegistrationPrice"))
+    price += xml.cents(xml.attribute(result, "EapFee")) + icann
+    renewal = xml.cents(xml.attribute(result, "PremiumRenewalPrice")) + icann
+    return Offer(name, True, True, price, renewal)
+
+
+def _receipt(domain_name: str, root: Element) -> Registration:
+    result = xml.first(root, "DomainCreateResult")
+    if not xml.yes(result, "Registered"):
+        # Some registries answer later; find() tells when.
+        raise OutcomeUnknown(provider=PROVIDER, reason="the registry has not answered yet")
+    return Registration(
+        domain_name=domain_name,
+        registrar_id=xml.attribute(result, "DomainID"),
+        order_id=xml.attribute(result, "OrderID") or None,
+        charged_cents=xml.cents(xml.attribute(result, "ChargedAmount")),
+        created_at=None,
+        expires_at=None,
+    )
+
+
+def _registration(domain_name: str, root: Element) -> Registration | None:
+    result = xml.first(root, "DomainGetInfoResult")
+    if not xml.yes(result, "IsOwner"):
+        return None
+    return Registration(
+        domain_name=domain_name,
+        registrar_id=xml.attribute(result, "ID"),
+        order_id=None,
+        charged_cents=None,
+        created_at=xml.day(xml.text(result, "CreatedDate")),
+        expires_at=xml.day(_details_expiry(result)),
+    )
+
+
+def _details_expiry(result: Element) -> str:
+    # Domain privacy has an ExpiredDate of its own.
+    return xml.text(next(xml.elements(result, "DomainDetails"), result), "ExpiredDate")
+
+
+def _updated(root: Element) -> bool:
+    result = xml.first(root, "DomainDNSSetCustomResult")
+    return xml.yes(result, "Updated") or xml.yes(result, "Update")
+
+
+def _available_balance(root: Element) -> int:
+    return xml.cents(xml.attribute(xml.first(root, "UserGetBalancesResult"), "AvailableBalance"))

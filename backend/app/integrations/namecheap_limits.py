@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from uuid import uuid4
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -10,18 +11,22 @@ from redis.exceptions import RedisError
 from app.errors import ProviderUnavailable
 
 WINDOWS = ((60, 20), (3600, 700), (86_400, 8_000))
-"""(seconds, calls), as Namecheap's own SDK documents them."""
+"""(seconds, calls), as Namecheap's own SDK documents them; the longest window stands last."""
 
-# All three windows are looked at before any is counted, in one step that no other process splits.
+# The moments of past calls in one sorted set: a window is full while its n-th newest call lies
+# inside. All windows are looked at before the call is noted, in one step no other process splits.
 _SCRIPT = """
-for i = 1, #KEYS do
-  if tonumber(redis.call('GET', KEYS[i]) or '0') >= tonumber(ARGV[2 * i]) then
-    return redis.call('PTTL', KEYS[i])
-  end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local longest = 0
+for i = 2, #ARGV, 2 do
+  longest = ARGV[i] * 1000
+  local edge = redis.call('ZRANGE', KEYS[1], -ARGV[i + 1], -ARGV[i + 1], 'WITHSCORES')
+  if edge[2] and edge[2] + longest > now then return edge[2] + longest - now end
 end
-for i = 1, #KEYS do
-  if redis.call('INCR', KEYS[i]) == 1 then redis.call('EXPIRE', KEYS[i], ARGV[2 * i - 1]) end
-end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - longest)
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('PEXPIRE', KEYS[1], longest)
 return 0
 """
 
@@ -30,10 +35,10 @@ class RateLimit:
     """`take()` before each call."""
 
     def __init__(
-        self, redis: Redis, name: str, windows: tuple[tuple[int, int], ...] = WINDOWS
+        self, redis: Redis, key: str, windows: tuple[tuple[int, int], ...] = WINDOWS
     ) -> None:
-        self._redis, self._windows = redis, windows
-        self._keys = [f"{name}:limit:{seconds}" for seconds, _ in windows]
+        self._redis, self._key = redis, key
+        self._windows = [number for window in windows for number in window]
 
     def take(self, *, patience: float = 5.0) -> None:
         """Wait up to `patience` seconds for room. Raises ProviderUnavailable when there is none.
@@ -43,13 +48,12 @@ class RateLimit:
         deadline = time.monotonic() + patience
         while True:
             try:
-                arguments = [number for window in self._windows for number in window]
-                waits = self._redis.eval(_SCRIPT, len(self._keys), *self._keys, *arguments)
+                wait = self._redis.eval(_SCRIPT, 1, self._key, uuid4().hex, *self._windows)
             except RedisError:
                 return
-            milliseconds = int(str(waits))
-            if milliseconds <= 0:
+            seconds = int(str(wait)) / 1000
+            if seconds <= 0:
                 return
-            if time.monotonic() + milliseconds / 1000 > deadline:
+            if time.monotonic() + seconds > deadline:
                 raise ProviderUnavailable(provider="Namecheap", reason="our own rate limit")
-            time.sleep(milliseconds / 1000)
+            time.sleep(seconds)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -35,7 +35,7 @@ class Unreadable(ValueError):
 def parse(body: bytes) -> Element:
     """The root element. Raises Unreadable for anything else, entity bombs included."""
     if len(body) > MAX_BYTES:
-        raise Unreadable(f"an answer of {len(body)} bytes")
+        raise Unreadable(f"more than {MAX_BYTES} bytes")
     try:
         root: Element = fromstring(body)
     except (ParseError, DefusedXmlException, ValueError) as error:
@@ -77,13 +77,27 @@ def yes(element: Element, name: str) -> bool:
     return attribute(element, name).lower() in {"true", "yes", "1"}
 
 
+def text(element: Element, name: str) -> str:
+    """The text of the first element of that name below, "" without it."""
+    found = next(elements(element, name), None)
+    return (found.text or "").strip() if found is not None else ""
+
+
 def cents(text: str) -> int:
     """Money text with up to four decimals, rounded up to cents; "" is 0."""
     try:
         amount = Decimal(text or "0") * 100
-    except InvalidOperation as error:
-        raise Unreadable(f"not money: {text!r}") from error
-    return int(amount.to_integral_value(rounding="ROUND_CEILING"))
+        return int(amount.to_integral_value(rounding="ROUND_CEILING"))
+    except (ArithmeticError, ValueError) as error:
+        raise Unreadable(f"not money: {text[:40]!r}") from error
+
+
+def count(text: str) -> int:
+    """A number of years; "" is 1."""
+    try:
+        return int(text or "1")
+    except ValueError as error:
+        raise Unreadable(f"not a number: {text[:40]!r}") from error
 
 
 def day(text: str) -> datetime | None:
