@@ -17,20 +17,35 @@ from app.errors import OutcomeUnknown, ProviderFailed, ProviderUnavailable
 from app.integrations.ports import DNSRecord, Zone
 
 PROVIDER = "Cloudflare"
+_RATE_LIMIT = "rate limit"
 MARK = "inboxgrove:"
 PAGE = 100
 TXT_CHUNK = 255
 """Octets of one character-string (RFC 1035, 3.3.14)."""
 
 ZONE_EXISTS = 1061
+OVERTAKEN = frozenset({81044, 81053, 81057, 81058})
+"""The records are not as they were when we looked: one is gone, or stands there already."""
+
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
 Record = dict[str, Any]
 
 
 class CloudflareClient:
-    def __init__(self, *, http: httpx.Client, url: str, token: str, account_id: str) -> None:
+    """`token` needs Zone:Edit and DNS:Edit on all zones of the account."""
+
+    def __init__(
+        self,
+        *,
+        http: httpx.Client,
+        url: str,
+        token: str,
+        account_id: str,
+        timeout: httpx.Timeout = TIMEOUT,
+    ) -> None:
         self._http, self._url, self._account_id = http, url.rstrip("/"), account_id
         self._headers = {"Authorization": f"Bearer {token}"}
+        self._timeout = timeout
 
     def ensure_zone(self, domain_name: str) -> Zone:
         found = self._find_zone(domain_name)
@@ -38,7 +53,7 @@ class CloudflareClient:
             return found
         body = {"name": domain_name, "account": {"id": self._account_id}, "type": "full"}
         try:
-            return _zone(self._write("POST", "/zones", body))
+            return _zone(self._write("/zones", body))
         except ProviderFailed as error:
             # Somebody, perhaps we in a call whose answer was lost, made it meanwhile.
             found = self._find_zone(domain_name) if ZONE_EXISTS in _codes(error) else None
@@ -47,68 +62,101 @@ class CloudflareClient:
             return found
 
     def get_zone(self, zone_id: str) -> Zone:
-        return _zone(self._read(f"/zones/{zone_id}")["result"])
+        return _zone(self._read(f"/zones/{zone_id}"))
 
     def apply(self, zone_id: str, wanted: Sequence[DNSRecord]) -> int:
+        """All in one call, which Cloudflare carries out as a whole or not at all."""
         batch = plan(self._records(zone_id), wanted)
-        changes = sum(len(step) for step in batch.values())
-        if changes:
-            self._write("POST", f"/zones/{zone_id}/dns_records/batch", batch)
-        return changes
+        if not batch:
+            return 0
+        try:
+            self._write(f"/zones/{zone_id}/dns_records/batch", batch)
+        except ProviderFailed as error:
+            if not OVERTAKEN & set(_codes(error)):
+                raise
+            # What stands there decides: our own record, put there meanwhile, is no conflict.
+            seen, batch = batch, plan(self._records(zone_id), wanted)
+            if batch == seen:
+                raise
+            if batch:
+                self._write(f"/zones/{zone_id}/dns_records/batch", batch)
+        return sum(len(step) for step in batch.values())
 
     def _find_zone(self, domain_name: str) -> Zone | None:
-        found = self._read("/zones", name=domain_name)["result"]
-        return _zone(found[0]) if found else None
+        query = {"name": domain_name, "account.id": self._account_id}
+        zones = [_zone(body) for body in self._read("/zones", **query)]
+        return next((zone for zone in zones if zone.name == domain_name), None)
 
     def _records(self, zone_id: str) -> list[Record]:
         records: list[Record] = []
         page = 1
         while True:
-            answer = self._read(f"/zones/{zone_id}/dns_records", per_page=PAGE, page=page)
-            records += answer["result"]
-            if len(answer["result"]) < PAGE:
+            found = self._read(f"/zones/{zone_id}/dns_records", per_page=PAGE, page=page)
+            records += found
+            if len(found) < PAGE:
                 return records
             page += 1
 
-    @stamina.retry(on=ProviderUnavailable, attempts=3, wait_max=2.0)
     def _read(self, path: str, **query: str | int) -> Any:
-        try:
-            return self._send("GET", path, params=query)
-        except httpx.HTTPError as error:
-            raise ProviderUnavailable(provider=PROVIDER, reason=type(error).__name__) from error
+        for attempt in stamina.retry_context(on=_worth_repeating, attempts=3, wait_max=2.0):
+            with attempt:
+                result = self._send("GET", path, ProviderUnavailable, params=query)
+        return result
 
-    def _write(self, method: str, path: str, body: Any) -> Any:
+    def _write(self, path: str, body: Any) -> Any:
+        # Never repeated here: when the answer is lost, the next run looks before it acts.
+        return self._send("POST", path, OutcomeUnknown, json=body)
+
+    def _send(self, method: str, path: str, lost: type[ProviderUnavailable], **options: Any) -> Any:
+        """The `result` of the answer; `lost` is raised when it is not known what happened."""
         try:
-            return self._send(method, path, json=body)["result"]
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            answer = self._http.request(
+                method,
+                f"{self._url}{path}",
+                headers=self._headers,
+                timeout=self._timeout,
+                follow_redirects=False,
+                **options,
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            # Nothing was sent, so nothing happened.
             raise ProviderUnavailable(provider=PROVIDER, reason=type(error).__name__) from error
         except httpx.HTTPError as error:
-            # It was sent and not answered: the next try looks before it acts.
-            raise OutcomeUnknown(provider=PROVIDER, reason=type(error).__name__) from error
-
-    def _send(self, method: str, path: str, **options: Any) -> Any:
-        answer = self._http.request(
-            method, f"{self._url}{path}", headers=self._headers, timeout=TIMEOUT, **options
-        )
-        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS or answer.is_server_error:
-            raise ProviderUnavailable(provider=PROVIDER, reason=f"HTTP {answer.status_code}")
+            raise lost(provider=PROVIDER, reason=type(error).__name__) from error
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            # Five minutes of refusal follow; asking within them is of no use.
+            wait = answer.headers.get("retry-after", "")
+            seconds = int(wait) if wait.isdecimal() else 300
+            raise ProviderUnavailable(
+                provider=PROVIDER, reason=_RATE_LIMIT, retry_after=min(seconds, 3600)
+            )
+        if answer.is_server_error:
+            raise lost(provider=PROVIDER, reason=f"HTTP {answer.status_code}")
         try:
             body = answer.json()
         except ValueError as error:
-            raise ProviderUnavailable(provider=PROVIDER, reason="not JSON") from error
+            raise lost(provider=PROVIDER, reason="an answer that is no JSON") from error
+        if not isinstance(body, dict):
+            raise lost(provider=PROVIDER, reason="an answer that is no object")
         # The status of HTTP may say 200 while the body says no.
         if body.get("success") is not True:
-            told = body.get("errors") or [{"code": 0, "message": f"HTTP {answer.status_code}"}]
-            raise ProviderFailed(
-                provider=PROVIDER,
-                reason="; ".join(f"{e.get('code')} {e.get('message')}" for e in told),
-                codes=[int(e.get("code") or 0) for e in told],
-            )
-        return body
+            raise _refusal(answer.status_code, body.get("errors"))
+        return body.get("result")
+
+
+def _worth_repeating(error: Exception) -> bool:
+    return isinstance(error, ProviderUnavailable) and error.details.get("reason") != _RATE_LIMIT
+
+
+def _refusal(status: int, told: Any) -> ProviderFailed:
+    found = [e for e in told if isinstance(e, dict)] if isinstance(told, list) else []
+    reason = "; ".join(f"{e.get('code')} {e.get('message')}" for e in found) or f"HTTP {status}"
+    codes = [int(str(e["code"])) for e in found if str(e.get("code")).isdecimal()]
+    return ProviderFailed(provider=PROVIDER, reason=reason[:500], codes=codes)
 
 
 def plan(seen: Sequence[Record], wanted: Sequence[DNSRecord]) -> dict[str, list[Record]]:
-    """The batch that makes our own records exactly `wanted`.
+    """The batch that makes our own records exactly `wanted`; {} when they are.
 
     A record of somebody else with the very same content counts as there; any other of theirs is
     left alone.
@@ -143,24 +191,37 @@ def body_of(record: DNSRecord) -> Record:
 
 
 def quote_txt(text: str) -> str:
-    """`"chunk" "chunk"`, each at most 255 octets."""
+    """`"chunk" "chunk"`, each at most 255 octets; \\DDD for what is no printable ASCII."""
     raw = text.encode()
     chunks = [raw[i : i + TXT_CHUNK] for i in range(0, len(raw), TXT_CHUNK)] or [b""]
-    quoted = (c.decode("latin-1").replace("\\", "\\\\").replace('"', '\\"') for c in chunks)
-    return " ".join(f'"{chunk}"' for chunk in quoted)
+    return " ".join(f'"{"".join(map(_escaped, chunk))}"' for chunk in chunks)
+
+
+def _escaped(octet: int) -> str:
+    """RFC 1035, 5.1."""
+    if octet in b'"\\':
+        return "\\" + chr(octet)
+    return chr(octet) if 32 <= octet < 127 else f"\\{octet:03d}"
 
 
 def join_txt(content: str) -> str:
     """The text of TXT content, whether it was echoed in quoted chunks or plain."""
     if not content.startswith('"'):
         return content
-    return "".join(
-        re.sub(r"\\(.)", r"\1", chunk) for chunk in re.findall(r'"((?:[^"\\]|\\.)*)"', content)
+    chunks = re.findall(r'"((?:[^"\\]|\\.)*)"', content, re.DOTALL)
+    return b"".join(_octets(chunk) for chunk in chunks).decode("utf-8", "replace")
+
+
+def _octets(chunk: str) -> bytes:
+    parts = re.findall(r"\\([0-9]{3})|\\(.)|([^\\]+)", chunk, re.DOTALL)
+    return b"".join(
+        bytes([int(number) & 255]) if number else (char or plain).encode()
+        for number, char, plain in parts
     )
 
 
 def _key(record: Record) -> tuple[object, ...]:
-    content = str(record["content"])
+    content = str(record.get("content") or "")
     content = join_txt(content) if record["type"] == "TXT" else content.rstrip(".").lower()
     priority = record.get("priority") if record["type"] == "MX" else None
     return (record["type"], str(record["name"]).lower().rstrip("."), content, priority)
@@ -171,13 +232,16 @@ def _wanted_key(record: DNSRecord) -> tuple[object, ...]:
     return (record.type, record.name.lower(), content, record.priority)
 
 
-def _zone(body: Record) -> Zone:
-    return Zone(
-        id=body["id"],
-        name=body["name"],
-        status=body["status"],
-        name_servers=tuple(str(server).lower() for server in body.get("name_servers") or ()),
-    )
+def _zone(body: Any) -> Zone:
+    try:
+        return Zone(
+            id=body["id"],
+            name=body["name"],
+            status=body["status"],
+            name_servers=tuple(str(server).lower() for server in body.get("name_servers") or ()),
+        )
+    except (KeyError, TypeError) as error:
+        raise ProviderUnavailable(provider=PROVIDER, reason="an answer without a zone") from error
 
 
 def _codes(error: ProviderFailed) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 import dns.exception
 import dns.nameserver
@@ -11,21 +12,31 @@ import dns.resolver
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.TXT import TXT
 
-from app.errors import ProviderUnavailable
+from app.errors import Invalid, ProviderUnavailable
 
 TIMEOUT_SECONDS = 2.0
 LIFETIME_SECONDS = 5.0
 
 
 class Resolver:
-    """Asks `servers` ("ip" or "ip:port") in turn; without any, the system's."""
+    """Asks `servers` ("ip", "ip:port" or "[ip6]:port") in turn; without any, the system's.
 
-    def __init__(self, servers: Sequence[str] = ()) -> None:
+    An answer that does not fit into UDP is asked for again over TCP.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str] = (),
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        lifetime: float = LIFETIME_SECONDS,
+    ) -> None:
+        """`timeout` is for one try at one server, `lifetime` for all of them together."""
         self._resolver = dns.resolver.Resolver(configure=not servers)
         if servers:
             self._resolver.nameservers = [_server(text) for text in servers]
-        self._resolver.timeout = TIMEOUT_SECONDS
-        self._resolver.lifetime = LIFETIME_SECONDS
+        self._resolver.timeout = timeout
+        self._resolver.lifetime = lifetime
 
     def lookup(self, name: str, record_type: str) -> list[str]:
         try:
@@ -34,19 +45,28 @@ class Resolver:
             return []
         except (dns.exception.Timeout, dns.resolver.NoNameservers) as error:
             raise ProviderUnavailable(provider="DNS", reason=type(error).__name__) from error
+        except dns.exception.DNSException as error:
+            # What is left is about the question: a label too long, a type nobody knows.
+            raise Invalid(f"{name} {record_type} cannot be asked for: {error}.") from error
         return [_text(item) for item in answer]
 
 
 def _server(text: str) -> dns.nameserver.Nameserver:
+    """Raises ValueError for a text that is no address."""
     host, _, port = text.rpartition(":")
-    if not host or "]" in port or (host.count(":") > 0 and not host.startswith("[")):
-        return dns.nameserver.Do53Nameserver(text)
-    return dns.nameserver.Do53Nameserver(host.strip("[]"), int(port))
+    if port.isdecimal() and (host.startswith("[") or host.count(":") == 0 < len(host)):
+        return dns.nameserver.Do53Nameserver(_address(host), int(port))
+    return dns.nameserver.Do53Nameserver(_address(text))
+
+
+def _address(text: str) -> str:
+    return str(ip_address(text.removeprefix("[").removesuffix("]")))
 
 
 def _text(item: object) -> str:
     if isinstance(item, TXT):
         return b"".join(item.strings).decode("utf-8", "replace")
     if isinstance(item, MX):
-        return f"{item.preference} {str(item.exchange).rstrip('.').lower()}"
+        # The null MX (RFC 7505) has the root as its host.
+        return f"{item.preference} {str(item.exchange).rstrip('.').lower() or '.'}"
     return str(item).rstrip(".")

@@ -1,8 +1,8 @@
 """KumoMTA: the directory its nodes read in Redis, and the admin API of every node.
 
-Suspensions live in one node's memory and end after `duration`, which we set to 30 days; the
-reconciler renews them. Source: kumod's HTTP API (/api/admin/suspend/v1, bump-config-epoch,
-rebind/v1).
+Suspensions live in one node's memory and end after `duration`: 30 days here, longer than any
+message waits in a queue (7 days). New mail is refused by the kill set in Redis, which never ends.
+Source: kumod's HTTP API (/api/admin/suspend/v1, bump-config-epoch, rebind/v1).
 """
 
 from __future__ import annotations
@@ -30,9 +30,18 @@ class KumoClient:
     """`admin_urls` names every node; an order counts as done when all of them took it."""
 
     def __init__(
-        self, *, http: httpx.Client, redis: Redis, admin_urls: Sequence[str], admin_token: str
+        self,
+        *,
+        http: httpx.Client,
+        redis: Redis,
+        admin_urls: Sequence[str],
+        admin_token: str,
+        timeout: httpx.Timeout = NODE_TIMEOUT,
     ) -> None:
-        self._http, self._redis = http, redis
+        if not admin_urls:
+            # Without nodes every order, the kill switch too, would count as obeyed.
+            raise ValueError("KUMO_ADMIN_URLS names no node.")
+        self._http, self._redis, self._timeout = http, redis, timeout
         self._nodes = [url.rstrip("/") for url in admin_urls]
         self._headers = {"Authorization": f"Bearer {admin_token}"}
 
@@ -57,11 +66,8 @@ class KumoClient:
             for name in usernames:
                 pipeline.hgetall(_inbox(name))
             rows: list[dict[str, str]] = pipeline.execute()
-        return {
-            name: _entry(name, row)
-            for name, row in zip(usernames, rows, strict=True)
-            if {"inbox", "tenant", "h"} <= set(row)
-        }
+        found = (_entry(name, row) for name, row in zip(usernames, rows, strict=True))
+        return {entry.username: entry for entry in found if entry is not None}
 
     def add_relay(self, domain: str, *, tenant_id: str, selector: str) -> None:
         with _redis_errors():
@@ -90,15 +96,18 @@ class KumoClient:
         self._on_every_node(lambda node: self._call(node, "POST", "bump-config-epoch"))
 
     def kill_tenant(self, tenant_id: str, *, reason: str) -> None:
-        # Redis first: it stops logins and open sessions everywhere at once.
-        with _redis_errors():
-            self._redis.sadd(KILLED, f"t:{tenant_id}")
         order = {
             "tenant": tenant_id,
             "reason": f"ig:kill:{tenant_id}:{reason}",
             "duration": SUSPENSION,
         }
-        self._on_every_node(lambda node: self._call(node, "POST", "suspend/v1", order))
+        try:
+            # Redis first: it stops logins and open sessions everywhere at once.
+            with _redis_errors():
+                self._redis.sadd(KILLED, f"t:{tenant_id}")
+        finally:
+            # Without Redis the nodes can still hold what is queued; the caller hears of both.
+            self._on_every_node(lambda node: self._call(node, "POST", "suspend/v1", order))
 
     def revive_tenant(self, tenant_id: str) -> None:
         with _redis_errors():
@@ -111,20 +120,19 @@ class KumoClient:
         return {member[2:] for member in members if member.startswith("t:")}
 
     def nodes(self) -> list[NodeState]:
-        with ThreadPoolExecutor(max(1, len(self._nodes))) as pool:
+        with ThreadPoolExecutor(len(self._nodes)) as pool:
             return list(pool.map(self._state, self._nodes))
 
     def _state(self, node: str) -> NodeState:
         try:
-            held = self._call(node, "GET", "suspend/v1") or []
+            held = self._held(node)
         except (ProviderFailed, ProviderUnavailable) as error:
             why = str(error.details.get("reason", error.message))
             return NodeState(node, reachable=False, suspensions=None, detail=why)
         return NodeState(node, reachable=True, suspensions=len(held))
 
     def _revive(self, node: str, tenant_id: str) -> None:
-        held = self._call(node, "GET", "suspend/v1") or []
-        for entry in held:
+        for entry in self._held(node):
             if entry.get("tenant") == tenant_id and str(entry.get("reason")).startswith("ig:"):
                 self._call(node, "DELETE", "suspend/v1", {"id": entry["id"]})
         # What waited was put off for up to hours at each try; this makes it due now.
@@ -134,17 +142,19 @@ class KumoClient:
     def _on_every_node(self, order: Callable[[str], object]) -> None:
         """Give the order to all nodes at once; raises for the nodes that did not take it."""
 
-        def attempt(node: str) -> Exception | None:
+        def attempt(node: str) -> str | None:
             try:
                 order(node)
             except (ProviderFailed, ProviderUnavailable) as error:
-                return error
+                return f"{node}: {error.details.get('reason')}"
             return None
 
-        with ThreadPoolExecutor(max(1, len(self._nodes))) as pool:
-            failures = [error for error in pool.map(attempt, self._nodes) if error is not None]
+        with ThreadPoolExecutor(len(self._nodes)) as pool:
+            failures = [why for why in pool.map(attempt, self._nodes) if why is not None]
         if failures:
-            raise failures[0]
+            # A node that says no is tried again as well: a kill order must not be given up.
+            told = "; ".join(failures)
+            raise ProviderUnavailable(provider=f"KumoMTA ({told})", reason=told)
 
     def _call(self, node: str, method: str, path: str, body: Any = None) -> Any:
         try:
@@ -153,20 +163,24 @@ class KumoClient:
                 f"{node}/api/admin/{path}",
                 json=body,
                 headers=self._headers,
-                timeout=NODE_TIMEOUT,
+                timeout=self._timeout,
+                follow_redirects=False,
             )
         except httpx.HTTPError as error:
-            raise ProviderUnavailable(
-                provider=f"KumoMTA at {node}", reason=type(error).__name__
-            ) from error
+            raise ProviderUnavailable(provider="KumoMTA", reason=type(error).__name__) from error
         if answer.is_success:
-            return answer.json() if answer.content[:1] in (b"{", b"[") else None
+            return _json(answer) if answer.content[:1] in (b"{", b"[") else None
         if method == "DELETE" and answer.status_code == httpx.codes.NOT_FOUND:
             return None  # It ran out meanwhile, which is what was wanted.
         kind = ProviderUnavailable if answer.is_server_error else ProviderFailed
-        raise kind(
-            provider=f"KumoMTA at {node}", reason=f"{answer.status_code} {answer.text[:200]}"
-        )
+        raise kind(provider="KumoMTA", reason=f"{answer.status_code} {answer.text[:200]}")
+
+    def _held(self, node: str) -> list[dict[str, Any]]:
+        """The suspensions of a node."""
+        held = self._call(node, "GET", "suspend/v1")
+        if not isinstance(held, list):
+            raise ProviderUnavailable(provider="KumoMTA", reason="no list of suspensions")
+        return [entry for entry in held if isinstance(entry, dict)]
 
 
 class _redis_errors:
@@ -197,15 +211,26 @@ def _fields(entry: InboxEntry) -> dict[Any, Any]:
     }
 
 
-def _entry(username: str, row: dict[str, str]) -> InboxEntry:
-    return InboxEntry(
-        username=username,
-        inbox_id=row["inbox"],
-        tenant_id=row["tenant"],
-        domain=row.get("domain", ""),
-        email=row.get("email", ""),
-        password_hmac=row["h"],
-        status=row.get("status", ""),
-        daily_limit=int(row.get("day_limit") or 0),
-        monthly_limit=int(row.get("month_limit") or 0),
-    )
+def _entry(username: str, row: dict[str, str]) -> InboxEntry | None:
+    """None for a row that nobody of us wrote whole, so that it is written anew."""
+    try:
+        return InboxEntry(
+            username=username,
+            inbox_id=row["inbox"],
+            tenant_id=row["tenant"],
+            domain=row["domain"],
+            email=row["email"],
+            password_hmac=row["h"],
+            status=row["status"],
+            daily_limit=int(row["day_limit"]),
+            monthly_limit=int(row["month_limit"]),
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise ProviderUnavailable(provider="KumoMTA", reason="a damaged answer") from error
