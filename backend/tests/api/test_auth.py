@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 
 import httpx
 import jwt
@@ -81,7 +80,9 @@ def test_the_same_sign_up_ten_times_at_once_makes_one_account(api: httpx.Client)
 def test_nothing_is_kept_when_stripe_fails(api: httpx.Client, world: Running) -> None:
     world.fault("stripe", "setup_intents", "fail_before", times=9, status=500)
     answer = sign_up(api)
-    assert (answer.status_code, answer.json()["error_code"]) == (503, "PROVIDER_UNAVAILABLE")
+    assert answer.status_code == 503
+    # Whether Stripe says that it did nothing is Stripe's affair.
+    assert answer.json()["error_code"].startswith("PROVIDER_")
     assert answer.headers["Retry-After"]
     with transaction(tenant=ALL_TENANTS) as db:
         assert db.scalars(select(Tenant)).all() == []
@@ -296,16 +297,14 @@ def test_an_unknown_address_takes_as_long_as_a_wrong_password(api: httpx.Client)
     sign_up(api)
 
     def seconds(email: str) -> float:
-        taken = []
-        for number in range(8):
-            began = time.perf_counter()
-            sign_in(api, email, f"wrong password {number}")
-            taken.append(time.perf_counter() - began)
-        return median(taken)
+        began = time.perf_counter()
+        assert sign_in(api, email, "wrong password").status_code == 401
+        return time.perf_counter() - began
 
-    known, unknown = seconds("ann@acme.test"), seconds("nobody@acme.test")
-    # A hash takes tens of milliseconds; leaving it out would show.
-    assert 0.5 < unknown / known < 2
+    pairs = [(seconds("ann@acme.test"), seconds("nobody@acme.test")) for _ in range(9)]
+    known, unknown = (min(column) for column in zip(*pairs, strict=True))
+    # A hash takes most of the time; leaving it out would show.
+    assert 0.6 < unknown / known < 1.7
     assert unknown > 0.012
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import time
 from uuid import UUID
 
 import httpx
 import pytest
 from sqlalchemy import func, select
 
+from app import clock
 from app.database.models import Invoice, ProviderEvent
 from app.database.session import ALL_TENANTS, transaction
 from tests.fixtures.customer import Customer
@@ -109,7 +109,7 @@ def test_an_offer_for_a_domain(signed_in: Customer, other: Customer) -> None:
 
 
 def signed(payload: bytes, *, secret: str = "whsec_sandbox", age: int = 0) -> dict[str, str]:
-    at = int(time.time()) - age
+    at = int(clock.now().timestamp()) - age
     mac = hmac.new(secret.encode(), f"{at}.".encode() + payload, hashlib.sha256).hexdigest()
     return {"Stripe-Signature": f"t={at},v1={mac}", "Content-Type": "application/json"}
 
@@ -120,7 +120,7 @@ def event(id_: str) -> bytes:
             "id": id_,
             "object": "event",
             "type": "customer.updated",
-            "created": int(time.time()),
+            "created": int(clock.now().timestamp()),
             "api_version": "2026-10-28.endive",
             "livemode": False,
             "data": {"object": {"id": "cus_1", "object": "customer"}},

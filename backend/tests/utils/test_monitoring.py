@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -13,11 +14,14 @@ from app.utils import monitoring
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[None]:
+    root = logging.getLogger()
+    before = structlog.get_config(), root.handlers[:], root.level
     monitoring.configure(
         level="INFO", fmt="json", sentry_dsn="", release="test", environment="development"
     )
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before[0])
+    root.handlers[:], root.level = before[1], before[2]
 
 
 def line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
