@@ -116,3 +116,60 @@ def test_without_a_card_the_trial_ends_and_nothing_is_charged(
     answer = customer.try_post("/billing/domain-purchase-intent", domain_name="late-mail.com")
     assert (answer.status_code, answer.json()["error_code"]) == (402, "TRIAL_EXPIRED")
     assert customer.get("/billing/transactions") == []
+
+
+def test_wiping_redis_loses_nothing(customer: Customer, invariants: Check) -> None:
+    """The directory, the kill set and the queue come back from PostgreSQL."""
+    from redis import Redis
+
+    from app.config import get_settings
+    from app.database.session import ALL_TENANTS, transaction
+    from app.integrations import ports
+    from app.services.directory_service import DirectoryService, Repairs
+
+    customer.sign_up().add_card()
+    domain = customer.buy_domain()
+    (row, *_) = customer.provision(domain["id"], 5)
+
+    def reconcile() -> Repairs:
+        with transaction(tenant=ALL_TENANTS) as db:
+            return DirectoryService.reconcile(db, ports.current().mail)
+
+    assert reconcile() == Repairs(checked=5, inboxes=0, killed=0, revived=0)
+    with Redis.from_url(get_settings().redis_url) as redis:
+        redis.flushdb()
+    assert reconcile() == Repairs(checked=5, inboxes=5, killed=0, revived=0)
+    customer.send(row, "ann@gmail.test", f"after the wipe {customer.tag}")
+    eventually(lambda: customer.received(f"after the wipe {customer.tag}"))
+    invariants()
+
+
+def test_a_suspension_survives_a_wiped_redis_and_is_no_drift(
+    customer: Customer, operator: httpx.Client
+) -> None:
+    from redis import Redis
+
+    from app.config import get_settings
+    from app.database.session import ALL_TENANTS, transaction
+    from app.integrations import ports
+    from app.services.directory_service import DirectoryService, Repairs
+
+    customer.sign_up().add_card()
+    (row, *_) = customer.provision(customer.buy_domain()["id"], 5)
+    path = f"/admin/tenants/{customer.tenant_id}"
+    assert operator.post(f"{path}/suspend", json={"reason": "blacklisted"}).is_success
+    customer.drain()
+
+    def reconcile() -> Repairs:
+        with transaction(tenant=ALL_TENANTS) as db:
+            return DirectoryService.reconcile(db, ports.current().mail)
+
+    assert reconcile() == Repairs(checked=5, inboxes=0, killed=0, revived=0)
+    with Redis.from_url(get_settings().redis_url) as redis:
+        redis.flushdb()
+    assert reconcile().killed == 1
+    with pytest.raises(smtplib.SMTPAuthenticationError):
+        customer.login(row)
+    assert operator.post(f"{path}/reinstate").is_success
+    customer.drain()
+    customer.login(row).quit()

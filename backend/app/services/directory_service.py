@@ -43,8 +43,12 @@ class DirectoryService:
 
     @staticmethod
     def open(tenant: Tenant) -> bool:
-        """Whether this tenant's inboxes may log in at all."""
-        return SubscriptionService.may_send(tenant)
+        """Whether this tenant's inboxes stand in the directory as active.
+
+        A suspended tenant's do as well: the kill set refuses them, and taking it away is enough to
+        let them in again.
+        """
+        return SubscriptionService.is_entitled(tenant)
 
     @staticmethod
     def publish(

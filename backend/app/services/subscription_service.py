@@ -112,20 +112,21 @@ class SubscriptionService:
         return limits.limits_of(plans.plan(tenant.subscription_tier), on_trial=on_trial)
 
     @staticmethod
-    def may_send(tenant: Tenant) -> bool:
-        """Whether the mail plane should accept mail: paying, or within the trial."""
-        return not tenant.is_suspended and (
-            tenant.subscription_status in _PAYING
-            or (
-                tenant.subscription_status == SubscriptionStatus.TRIALING
-                and not trial.is_over(tenant.trial_ends_at, clock.now())
-            )
-            or (
-                # Day 8 with a card: the charge is on its way, nobody is cut off meanwhile.
-                tenant.subscription_status == SubscriptionStatus.TRIALING
-                and tenant.stripe_subscription_id is not None
-            )
+    def is_entitled(tenant: Tenant) -> bool:
+        """Whether the tenant has paid for sending, or is within the trial; suspended or not."""
+        if tenant.subscription_status in _PAYING:
+            return True
+        if tenant.subscription_status != SubscriptionStatus.TRIALING:
+            return False
+        # Day 8 with a card: the charge is on its way, nobody is cut off meanwhile.
+        return tenant.stripe_subscription_id is not None or not trial.is_over(
+            tenant.trial_ends_at, clock.now()
         )
+
+    @staticmethod
+    def may_send(tenant: Tenant) -> bool:
+        """Whether the mail plane should accept mail of this tenant."""
+        return not tenant.is_suspended and SubscriptionService.is_entitled(tenant)
 
     @staticmethod
     def require_active(tenant: Tenant, db: Session) -> None:
