@@ -57,6 +57,11 @@ class ProviderEventReceived(Event):
 
 
 @dataclass(frozen=True)
+class DomainQuoteAbandoned(TenantEvent):
+    purchase_id: UUID
+
+
+@dataclass(frozen=True)
 class DomainHoldPlaced(TenantEvent):
     purchase_id: UUID
 

@@ -67,18 +67,20 @@ def outbox(
 
 @ops_app.command()
 def reconcile(as_json: AsJSON = False) -> None:
-    """Make the relay's directory equal to the database, and say what was repaired."""
+    """Make the relay know what the database says, set stuck domains going, say what was done."""
     from dataclasses import asdict
 
     from app import wiring
     from app.database.session import ALL_TENANTS, transaction
     from app.integrations import ports
     from app.services.directory_service import DirectoryService
+    from app.services.domain_service import DomainService
 
     wiring.boot()
     with transaction(tenant=ALL_TENANTS) as db:
+        resumed = DomainService.resume_stuck(db)
         repairs = DirectoryService.reconcile(db, ports.current().mail)
-    _show(asdict(repairs), as_json)
+    _show({**asdict(repairs), "domains_resumed": resumed}, as_json)
 
 
 @ops_app.command()

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import clock
+from app import clock, events
+from app.database import outbox
 from app.database.models import (
     Domain,
     DomainPurchase,
@@ -25,6 +26,9 @@ from app.services.subscription_service import SubscriptionService
 from app.tasks.jobs import task
 
 BATCH = 200
+
+ABANDONED_AFTER = timedelta(hours=1)
+"""After the end of the offer: a payment that is just being confirmed is not cut off."""
 
 
 @task("billing.send_verification_mail")
@@ -78,16 +82,26 @@ def expire_trials(db: Session) -> None:
         SubscriptionService.check_trial_expired(tenant, db)
 
 
+@task("billing.release_quote")
+def release_quote(db: Session, tenant_id: UUID, purchase_id: UUID) -> None:  # noqa: ARG001
+    BillingService.release_purchase(purchase_id, db)
+
+
 @task("billing.release_stale_holds")
 def release_stale_holds(db: Session) -> None:
-    """Quotes that nobody took up: cancel their intents, so that no hold stays on a card."""
+    """Quotes that nobody took up: their intents are cancelled, so that no hold stays on a card."""
     stale = db.scalars(
-        select(DomainPurchase.id)
+        select(DomainPurchase)
         .where(
             DomainPurchase.state == PurchaseState.QUOTED,
-            DomainPurchase.expires_at < clock.now() - timedelta(hours=1),
+            DomainPurchase.expires_at < clock.now() - ABANDONED_AFTER,
         )
-        .limit(1)
-    ).all()
-    for purchase_id in stale:
-        BillingService.release_purchase(purchase_id, db)
+        .order_by(DomainPurchase.expires_at)
+        .limit(BATCH)
+    )
+    for purchase in stale:
+        # One job each: a task changes one thing at a provider, and one failure holds up no other.
+        outbox.record(
+            db,
+            events.DomainQuoteAbandoned(tenant_id=purchase.tenant_id, purchase_id=purchase.id),
+        )

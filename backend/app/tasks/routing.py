@@ -14,6 +14,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.ProviderEventReceived: ("billing.handle_provider_event",),
         e.PlanChanged: ("provisioning.apply_plan_limits",),
         # A purchase is a chain; each step is one transaction with at most one change outside.
+        e.DomainQuoteAbandoned: ("billing.release_quote",),
         e.DomainHoldPlaced: ("domains.request_purchase",),
         e.DomainPurchaseAuthorised: ("domains.submit_registration",),
         e.DomainRegistrationSubmitted: ("domains.register",),
@@ -44,6 +45,7 @@ UNSTOPPABLE = frozenset(
         "billing.handle_provider_event",
         "billing.capture_purchase",
         "billing.release_purchase",
+        "billing.release_quote",
         "billing.send_verification_mail",
         "monitoring.silence_tenant",
         "monitoring.revive_tenant",
