@@ -27,8 +27,10 @@ class InboxGroveError(Exception):
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
         """`message` overrides the docstring, the default text; `details` go to the caller."""
-        text = message or (type(self).__doc__ or "").strip().splitlines()[0]
-        self.message = text.format_map(_Details(details))
+        if message is None:
+            text = (type(self).__doc__ or "").strip().splitlines()[0]
+            message = text.format_map(_Details(details))
+        self.message = message
         self.details = details
         super().__init__(self.message)
 

@@ -58,6 +58,7 @@ def read(record: dict[str, Any], node: str) -> EventRow | None:
     kind = record.get("type")
     if not isinstance(kind, str):
         raise ValueError("A log record has a type.")
+    record = _without_nul(record)
     origin = _origin(record)
     tenant_id = _uuid(origin.get("tenant"))
     if tenant_id is None:
@@ -80,7 +81,7 @@ def read(record: dict[str, Any], node: str) -> EventRow | None:
         response=content[:1000] or None,
         bounce_classification=record.get("bounce_classification"),
         counter=counter,
-        record=json.dumps(record, separators=(",", ":")).replace("\\u0000", ""),
+        record=json.dumps(record, separators=(",", ":")),
     )
 
 
@@ -117,6 +118,17 @@ def _text(recipient: object) -> str:
     if isinstance(recipient, list):
         return ",".join(str(item) for item in recipient)
     return str(recipient or "")
+
+
+def _without_nul(value: Any) -> Any:
+    """The same value without NUL characters, which PostgreSQL keeps in no text."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, list):
+        return [_without_nul(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return value
 
 
 def _uuid(value: object) -> UUID | None:
