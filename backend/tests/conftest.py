@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.fixtures.actors",
     "tests.fixtures.domains",
     "tests.fixtures.customer",
+    "tests.fixtures.signed_in",
 ]
 
 

@@ -1,0 +1,70 @@
+"""Namecheap's three windows, shared by every process through Redis."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+
+from app.errors import ProviderUnavailable
+from app.integrations.namecheap_limits import RateLimit
+
+
+def test_calls_at_the_same_moment_share_the_room(valkey: Redis) -> None:
+    key = uuid4().hex
+    windows = ((60, 5), (3600, 100))
+
+    def one(_: int) -> bool:
+        with Redis.from_url(os.environ["REDIS_URL"]) as own:
+            try:
+                RateLimit(own, key, windows).take(patience=0.0)
+            except ProviderUnavailable:
+                return False
+            return True
+
+    with ThreadPoolExecutor(20) as pool:
+        assert sum(pool.map(one, range(40))) == 5
+
+
+def test_the_narrowest_window_that_is_full_decides_and_refusals_are_not_counted(
+    valkey: Redis,
+) -> None:
+    limit = RateLimit(valkey, uuid4().hex, ((1, 2), (3600, 3)))
+    limit.take()
+    limit.take()
+    for _ in range(10):
+        with pytest.raises(ProviderUnavailable):
+            limit.take(patience=0.0)
+    # Waits for the short window, and fills the long one.
+    begun = time.monotonic()
+    limit.take(patience=5.0)
+    assert 0.2 < time.monotonic() - begun < 3.0
+    with pytest.raises(ProviderUnavailable):
+        limit.take(patience=5.0)
+
+
+def test_no_moment_sees_more_calls_than_allowed(valkey: Redis) -> None:
+    limit = RateLimit(valkey, uuid4().hex, ((1, 3),))
+    moments = []
+    for _ in range(9):
+        limit.take()
+        moments.append(time.monotonic())
+    # Redis counts milliseconds, and its answer takes a moment to arrive.
+    gaps = [later - earlier for earlier, later in zip(moments, moments[3:], strict=False)]
+    assert min(gaps) > 0.95
+
+
+def test_nothing_is_left_behind(valkey: Redis) -> None:
+    key = uuid4().hex
+    RateLimit(valkey, key, ((1, 3), (7, 9))).take()
+    assert 0 < int(str(valkey.pttl(key))) <= 7000
+
+
+def test_without_redis_namecheap_s_own_limiter_is_left(no_redis: Redis) -> None:
+    limit = RateLimit(no_redis, "key", ((60, 1),))
+    for _ in range(3):
+        limit.take(patience=0.0)
