@@ -26,7 +26,8 @@ from app.database.models import (
 )
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations.ports import Platform
-from app.services.provisioning_service import ProvisioningService, password_context
+from app.services.inbox_batch import password_context
+from app.services.provisioning_service import ProvisioningService
 from app.services.subscription_service import SubscriptionService
 from app.utils import security
 

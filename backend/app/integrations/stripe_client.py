@@ -43,13 +43,14 @@ def _mapped(call: Callable[P, R], lost: type[ProviderUnavailable]) -> Callable[P
         except stripe.CardError as error:
             reason = error.user_message or "The card was declined."
             raise PaymentRequired(reason, decline_code=_decline(error)) from error
-        except stripe.RateLimitError as error:
-            raise ProviderUnavailable(provider=PROVIDER, reason="rate limit") from error
         except stripe.APIConnectionError as error:
             raise lost(provider=PROVIDER, reason="no answer") from error
         except stripe.StripeError as error:
             # Cut, because an answer that is not Stripe's is quoted whole.
             told = f"{error.http_status} {error.code or ''} {error.user_message or error}"[:300]
+            if error.http_status == 429:
+                # The limiter answers before anything is done.
+                raise ProviderUnavailable(provider=PROVIDER, reason="rate limit") from error
             # APIError is an answer of 5xx or one that is no JSON; 409 means that the same key is
             # still being worked on.
             if isinstance(error, stripe.APIError) or error.http_status == 409:

@@ -56,5 +56,10 @@ def _one_timestamp(header: str) -> tuple[int, str]:
     times = [value for name, _, value in pairs if name == "t"]
     if len(times) != 1 or re.fullmatch(r"[0-9]{1,12}", times[0]) is None:
         raise Invalid("The signature names no single time.")
-    signatures = [f"v1={value}" for name, _, value in pairs if name == "v1"]
+    # Hexadecimal only: what else a stranger sends, the comparison is not made for.
+    signatures = [
+        f"v1={value}"
+        for name, _, value in pairs
+        if name == "v1" and re.fullmatch(r"[0-9a-f]{64}", value)
+    ]
     return int(times[0]), ",".join([f"t={int(times[0])}", *signatures])

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app import errors, events
 from app.database import audit, outbox
 from app.database.models import Inbox, InboxStatus, Tenant
-from app.services.provisioning_service import password_context
+from app.services.inbox_batch import password_context
 from app.utils import security
 
 
