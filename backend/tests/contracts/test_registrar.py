@@ -390,10 +390,14 @@ def test_a_slow_answer_is_not_asked_for_again(
         "<html>",
         answer(""),
         answer('<UserGetBalancesResult AvailableBalance="lots"/>'),
-        '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
-        "<ApiResponse>&b;</ApiResponse>",
-        '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
-        "<ApiResponse>&a;</ApiResponse>",
+        (
+            '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
+            "<ApiResponse>&b;</ApiResponse>"
+        ),
+        (
+            '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+            "<ApiResponse>&a;</ApiResponse>"
+        ),
         answer("", "ERROR", '<Error Number="5050900">Unknown exception</Error>'),
         "<ApiResponse>" + " " * (17 * 1024 * 1024) + "</ApiResponse>",
     ],
