@@ -94,6 +94,9 @@ def stack_secrets(path: Path) -> dict[str, str]:
     )
 
 
+METRICS_DIR = "metrics"
+
+
 def product_environment(
     choices: Choices, ports: Mapping[str, int], database_url: str, redis_url: str
 ) -> dict[str, str]:
@@ -105,6 +108,8 @@ def product_environment(
         "REDIS_URL": redis_url,
         "DATA_DIR": str(choices.data_dir),
         "PUBLIC_URL": api_url,
+        # Workers count as well; /metrics adds up what all processes write here.
+        "PROMETHEUS_MULTIPROC_DIR": str(choices.data_dir / METRICS_DIR),
         **stack_secrets(choices.data_dir / "secrets.json"),
         **{name: str(port) for name, port in ports.items()},
     }

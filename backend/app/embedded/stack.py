@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from redis.exceptions import RedisError
 from app.embedded import process
 from app.embedded.environment import (
     API,
+    METRICS_DIR,
     SANDBOX,
     Choices,
     StackError,
@@ -80,6 +82,9 @@ class Stack:
         Returns early when a stop is requested meanwhile.
         """
         self._take_directory()
+        # The counts of processes that are no more would be added to the new ones'.
+        shutil.rmtree(self.data_dir / METRICS_DIR, ignore_errors=True)
+        (self.data_dir / METRICS_DIR).mkdir(mode=0o700)
         self.ports = choose_ports(self.choices)
         try:
             database_url = self._server(EmbeddedPostgres)
