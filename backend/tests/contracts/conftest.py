@@ -12,7 +12,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from tests.contracts.tools import Sandbox, Scripted
+from tests.contracts.tools import Line, Sandbox, Scripted
 
 PARTS = ("dns", "namecheap", "cloudflare", "stripe", "receivers")
 
@@ -30,6 +30,14 @@ def sandbox(_providers: Sandbox) -> Iterator[Sandbox]:
     _providers.heal()
     yield _providers
     _providers.heal()
+
+
+@pytest.fixture
+def line(sandbox: Sandbox) -> Iterator[Line]:
+    """A way to the sandbox that can be cut."""
+    made = Line(sandbox)
+    yield made
+    made.close()
 
 
 @pytest.fixture

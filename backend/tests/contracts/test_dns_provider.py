@@ -17,7 +17,7 @@ from app.errors import OutcomeUnknown, ProviderFailed, ProviderUnavailable
 from app.integrations import ports
 from app.integrations.cloudflare_client import CloudflareClient, join_txt, quote_txt
 from app.integrations.ports import DNSRecord
-from tests.contracts.tools import Sandbox, Scripted
+from tests.contracts.tools import HAPPENED, MISHAPS, Line, Sandbox, Scripted
 
 TOKEN = "sandbox-token"
 BATCH = "POST .*/dns_records/batch"
@@ -30,10 +30,10 @@ def client_at(url: str, http: httpx.Client, **more: Any) -> CloudflareClient:
 
 
 @pytest.fixture
-def dns(sandbox: Sandbox, http: httpx.Client) -> CloudflareClient:
+def dns(sandbox: Sandbox, line: Line, http: httpx.Client) -> CloudflareClient:
     limits = {"requests": "real", "pending_zones": None, "records_per_batch": 200}
     sandbox.control("cloudflare/settings", **limits)
-    return client_at(f"{sandbox.url}/cloudflare/client/v4", http)
+    return client_at(f"{line.url}/cloudflare/client/v4", http)
 
 
 @pytest.fixture
@@ -116,14 +116,14 @@ def test_many_at_once_get_the_same_zone(sandbox: Sandbox, dns: CloudflareClient,
     assert zones_called(sandbox, name) == 1
 
 
-@pytest.mark.parametrize("mode", ["fail_before", "fail_after", "reset", "garbage"])
+@pytest.mark.parametrize("mode", MISHAPS)
 def test_a_zone_whose_answer_was_lost_is_found_again(
-    sandbox: Sandbox, dns: CloudflareClient, name: str, mode: str
+    sandbox: Sandbox, line: Line, dns: CloudflareClient, name: str, mode: str
 ) -> None:
-    sandbox.fault("cloudflare", "POST .*/zones\n", mode)
+    line.mishap("cloudflare", "POST .*/zones\n", mode)
     with pytest.raises(OutcomeUnknown):
         dns.ensure_zone(name)
-    assert zones_called(sandbox, name) == (1 if mode in {"fail_after", "garbage"} else 0)
+    assert zones_called(sandbox, name) == (1 if mode in HAPPENED else 0)
     assert dns.ensure_zone(name).name == name
     assert zones_called(sandbox, name) == 1
 
@@ -269,15 +269,15 @@ def test_deletions_that_somebody_else_did_first_are_settled(
     assert raw.ours() == contents(fewer)
 
 
-@pytest.mark.parametrize("mode", ["fail_before", "fail_after", "reset", "garbage"])
+@pytest.mark.parametrize("mode", MISHAPS)
 def test_a_batch_whose_answer_was_lost_is_looked_at(
-    sandbox: Sandbox, dns: CloudflareClient, zone: ports.Zone, raw: Raw, mode: str
+    line: Line, dns: CloudflareClient, zone: ports.Zone, raw: Raw, mode: str
 ) -> None:
     records = wanted(zone.name)
-    sandbox.fault("cloudflare", BATCH, mode)
+    line.mishap("cloudflare", BATCH, mode)
     with pytest.raises(OutcomeUnknown):
         dns.apply(zone.id, records)
-    happened = mode in {"fail_after", "garbage"}
+    happened = mode in HAPPENED
     assert len(raw.all()) == (len(records) if happened else 0)
     assert dns.apply(zone.id, records) == (0 if happened else len(records))
     assert raw.ours() == contents(records)
@@ -331,13 +331,13 @@ def test_plain_content_is_read_as_it_stands() -> None:
 # The line ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["fail_before", "reset", "garbage"])
+@pytest.mark.parametrize("mode", MISHAPS)
 def test_a_question_is_asked_again(
-    sandbox: Sandbox, dns: CloudflareClient, zone: ports.Zone, mode: str
+    line: Line, dns: CloudflareClient, zone: ports.Zone, mode: str
 ) -> None:
-    sandbox.fault("cloudflare", "GET ", mode, times=2)
+    line.mishap("cloudflare", "GET ", mode, times=2)
     assert dns.get_zone(zone.id) == zone
-    sandbox.fault("cloudflare", "GET ", mode, times=3)
+    line.mishap("cloudflare", "GET ", mode, times=3)
     with pytest.raises(ProviderUnavailable) as caught:
         dns.get_zone(zone.id)
     assert type(caught.value) is ProviderUnavailable

@@ -16,7 +16,7 @@ from redis import Redis
 from app.errors import ProviderUnavailable
 from app.integrations.kumo_client import BLOCK, KumoClient
 from app.integrations.ports import InboxEntry
-from tests.contracts.tools import Sandbox, Scripted
+from tests.contracts.tools import MISHAPS, Line, Sandbox, Scripted
 
 TOKEN = "token-of-the-control-plane"
 
@@ -226,16 +226,25 @@ def test_slow_nodes_are_waited_for_at_once_and_not_for_long(
             node.close()
 
 
-@pytest.mark.parametrize("mode", ["fail_before", "reset", "fail_after"])
+@pytest.mark.parametrize("mode", [mode for mode in MISHAPS if mode != "garbage"])
 def test_an_order_that_went_wrong_can_be_given_again(
-    mail: KumoClient, node: Sandbox, tenant: str, mode: str
+    node: Sandbox, http: httpx.Client, valkey: Redis, tenant: str, mode: str
 ) -> None:
-    node.fault("kumomta", "POST .*/suspend/v1", mode)
+    line = Line(node)
+    try:
+        _given_again(line, client_for([f"{line.url}/kumomta"], http, valkey), tenant, mode)
+    finally:
+        line.close()
+
+
+def _given_again(line: Line, mail: KumoClient, tenant: str, mode: str) -> None:
+    node = line.sandbox
+    line.mishap("kumomta", "POST .*/suspend/v1", mode)
     with pytest.raises(ProviderUnavailable):
         mail.kill_tenant(tenant, reason="abuse")
     mail.kill_tenant(tenant, reason="abuse")
     assert len(suspensions(node, tenant)) == 1
-    node.fault("kumomta", "DELETE .*/suspend/v1", mode)
+    line.mishap("kumomta", "DELETE .*/suspend/v1", mode)
     with pytest.raises(ProviderUnavailable):
         mail.revive_tenant(tenant)
     mail.revive_tenant(tenant)

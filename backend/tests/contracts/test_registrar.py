@@ -14,7 +14,7 @@ from redis import Redis
 from app.config import RegistrantSettings
 from app.errors import Invalid, OutcomeUnknown, ProviderFailed, ProviderUnavailable
 from app.integrations.namecheap_client import NamecheapClient
-from tests.contracts.tools import Sandbox, Scripted, eventually
+from tests.contracts.tools import HAPPENED, MISHAPS, Line, Sandbox, Scripted, eventually
 
 SECRET = "sandbox-key"
 CREATE = "Command=namecheap.domains.create"
@@ -36,11 +36,11 @@ def client_at(url: str, http: httpx.Client, redis: Redis, **more: Any) -> Namech
 
 
 @pytest.fixture
-def registrar(sandbox: Sandbox, http: httpx.Client, valkey: Redis) -> NamecheapClient:
+def registrar(sandbox: Sandbox, line: Line, http: httpx.Client, valkey: Redis) -> NamecheapClient:
     settings = {"balance": "5000.00", "limits": "generous", "later_seconds": 600}
     sandbox.control("namecheap/settings", **settings, prices={"com": {"register": "11.28"}})
     httpx.delete(f"{sandbox.url}/control/namecheap/calls").raise_for_status()
-    return client_at(f"{sandbox.url}/namecheap/xml.response", http, valkey)
+    return client_at(f"{line.url}/namecheap/xml.response", http, valkey)
 
 
 @pytest.fixture
@@ -227,16 +227,15 @@ def test_a_slow_registry_leaves_it_open_and_is_found_later(
     assert orders(sandbox, name) == 1
 
 
-@pytest.mark.parametrize("mode", ["fail_before", "fail_after", "reset", "garbage"])
+@pytest.mark.parametrize("mode", MISHAPS)
 def test_a_lost_answer_to_an_order_is_never_repeated(
-    sandbox: Sandbox, registrar: NamecheapClient, fresh: str, mode: str
+    sandbox: Sandbox, line: Line, registrar: NamecheapClient, fresh: str, mode: str
 ) -> None:
-    sandbox.fault("namecheap", CREATE, mode)
+    line.mishap("namecheap", CREATE, mode)
     with pytest.raises(OutcomeUnknown):
         registrar.register(fresh, 1, cost_ceiling_cents=2000)
-    happened = mode in {"fail_after", "garbage"}
-    assert orders(sandbox, fresh) == (1 if happened else 0)
-    assert (registrar.find(fresh) is not None) is happened
+    assert orders(sandbox, fresh) == (1 if mode in HAPPENED else 0)
+    assert (registrar.find(fresh) is not None) is (mode in HAPPENED)
 
 
 def test_an_order_answered_too_late_is_found_as_ours(
@@ -361,13 +360,11 @@ def test_name_servers_are_set_below_the_longest_ending(
         registrar.set_nameservers("a.nosuchending", ["amy.ns.test", "ken.ns.test"])
 
 
-@pytest.mark.parametrize("mode", ["fail_before", "reset"])
-def test_a_question_is_asked_again_once(
-    sandbox: Sandbox, registrar: NamecheapClient, mode: str
-) -> None:
-    sandbox.fault("namecheap", "getBalances", mode)
+@pytest.mark.parametrize("mode", ["fail_before", "cut_before", "cut_after"])
+def test_a_question_is_asked_again_once(line: Line, registrar: NamecheapClient, mode: str) -> None:
+    line.mishap("namecheap", "getBalances", mode)
     assert registrar.balance_cents() > 0
-    sandbox.fault("namecheap", "getBalances", mode, times=2)
+    line.mishap("namecheap", "getBalances", mode, times=2)
     with pytest.raises(ProviderUnavailable) as caught:
         registrar.balance_cents()
     assert type(caught.value) is ProviderUnavailable

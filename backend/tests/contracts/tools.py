@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -91,6 +95,7 @@ class Scripted:
                 for name, value in extra.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
+                self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -119,6 +124,96 @@ class Scripted:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
+
+
+class Line:
+    """The way to the sandbox, which can be cut: before a request arrives, or before its answer."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self.sandbox = sandbox
+        self._cuts: list[list[Any]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _forward(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length", 0)))
+                operation = f"{self.command} {self.path}\n{body.decode('utf-8', 'replace')}"
+                when = outer._next_cut(operation)
+                if when == "before":
+                    self._cut()
+                    return
+                kept = {n: v for n, v in self.headers.items() if n.lower() != "accept-encoding"}
+                answer = httpx.request(
+                    self.command,
+                    f"{sandbox.url}{self.path}",
+                    headers=kept,
+                    content=body,
+                    timeout=30,
+                )
+                if when == "after":
+                    self._cut()
+                    return
+                self.send_response(answer.status_code)
+                for name, value in answer.headers.items():
+                    if name not in {"content-length", "transfer-encoding", "connection"}:
+                        self.send_header(name, value)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.send_header("Connection", "close")
+                self.end_headers()
+                # A client that has gone away is what some tests are about.
+                with suppress(OSError):
+                    self.wfile.write(answer.content)
+
+            def _cut(self) -> None:
+                # Without lingering, closing sends a reset instead of a goodbye.
+                self.connection.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+                self.connection.close()
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _forward
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def shutdown_request(self, request: Any) -> None:
+                with suppress(OSError):
+                    super().shutdown_request(request)
+
+            def handle_error(self, *_: Any) -> None:
+                """A connection that was cut has nothing more to say."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def mishap(self, part: str, match: str, mode: str, times: int = 1) -> None:
+        """One of MISHAPS to the next request whose "METHOD /path\\nbody" matches."""
+        if mode.startswith("cut_"):
+            self._cuts.append([match, mode.removeprefix("cut_"), times])
+        else:
+            self.sandbox.fault(part, match, mode, times=times)
+
+    def _next_cut(self, operation: str) -> str | None:
+        for cut in self._cuts:
+            if cut[2] > 0 and re.search(cut[0], operation):
+                cut[2] -= 1
+                return str(cut[1])
+        return None
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+
+MISHAPS = ("fail_before", "cut_before", "fail_after", "cut_after", "garbage")
+HAPPENED = frozenset({"fail_after", "cut_after", "garbage"})
+"""Those after which the effect has taken place."""
 
 
 def eventually(check: Callable[[], Any], *, within: float = 10.0) -> Any:
