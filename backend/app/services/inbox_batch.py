@@ -10,7 +10,7 @@ from random import Random
 from uuid import UUID
 
 from faker.providers.person.en_US import Provider as EnglishNames
-from sqlalchemy import ARRAY, String, Table, any_, cast, select
+from sqlalchemy import ARRAY, String, Table, cast, func, select
 from sqlalchemy.orm import Session
 
 from app import clock, errors
@@ -173,12 +173,15 @@ def _free_names(
 
 
 def _taken(domain: Domain, candidates: Sequence[str], db: Session) -> set[str]:
-    # Deleted inboxes count: an address is never given to somebody else. One array is one
-    # parameter; IN would make ten thousand of them.
-    wanted = any_(cast(list(candidates), ARRAY(String)))
+    # Deleted inboxes count: an address is never given to somebody else. The candidates are joined
+    # as a table: IN would make ten thousand parameters, and ANY a list that a prepared statement
+    # walks through for every inbox of the domain.
+    asked = func.unnest(cast(list(candidates), ARRAY(String))).table_valued("name")
     return set(
         db.scalars(
-            select(Inbox.local_part).where(Inbox.domain_id == domain.id, Inbox.local_part == wanted)
+            select(Inbox.local_part)
+            .join(asked, asked.c.name == Inbox.local_part)
+            .where(Inbox.domain_id == domain.id)
         )
     )
 
