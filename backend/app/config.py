@@ -64,6 +64,10 @@ class NamecheapSettings(_Group):
     api_key: SecretStr = SecretStr("sandbox-key")
     username: str = "sandbox"
     client_ip: str = "127.0.0.1"
+    # What the account allows; the defaults are those that Namecheap's own SDK paces itself by.
+    calls_per_minute: int = Field(default=20, gt=0)
+    calls_per_hour: int = Field(default=700, gt=0)
+    calls_per_day: int = Field(default=8_000, gt=0)
 
 
 class RegistrantSettings(_Group):

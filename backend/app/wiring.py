@@ -77,6 +77,11 @@ def build_providers(settings: Settings) -> ports.Providers:
             api_key=settings.namecheap.api_key.get_secret_value(),
             username=settings.namecheap.username,
             client_ip=settings.namecheap.client_ip,
+            windows=(
+                (60, settings.namecheap.calls_per_minute),
+                (3_600, settings.namecheap.calls_per_hour),
+                (86_400, settings.namecheap.calls_per_day),
+            ),
             registrant=settings.registrant.model_dump(),
         ),
         dns=CloudflareClient(

@@ -148,6 +148,10 @@ def _sandbox_groups(
         "NAMECHEAP_API_KEY": "sandbox-key",
         "NAMECHEAP_USERNAME": "sandbox",
         "NAMECHEAP_CLIENT_IP": HOST,
+        # The sandbox's own limits, which are wide enough that a newcomer never waits for one.
+        "NAMECHEAP_CALLS_PER_MINUTE": "2000",
+        "NAMECHEAP_CALLS_PER_HOUR": "70000",
+        "NAMECHEAP_CALLS_PER_DAY": "800000",
     }
     cloudflare = {
         "CLOUDFLARE_API_URL": f"{sandbox_url}/cloudflare/client/v4",

@@ -16,7 +16,7 @@ from redis import Redis
 from app.errors import Invalid, OutcomeUnknown, ProviderFailed, ProviderUnavailable
 from app.integrations import namecheap_xml as xml
 from app.integrations.namecheap_catalog import Catalog
-from app.integrations.namecheap_limits import RateLimit
+from app.integrations.namecheap_limits import WINDOWS, RateLimit
 from app.integrations.namecheap_wire import BUYING, PROVIDER, READING, Wire
 from app.integrations.ports import Offer, Registration
 
@@ -38,10 +38,14 @@ class NamecheapClient:
         username: str,
         client_ip: str,
         registrant: Mapping[str, str],
+        windows: tuple[tuple[int, int], ...] = WINDOWS,
         reading: httpx.Timeout = READING,
         buying: httpx.Timeout = BUYING,
     ) -> None:
-        """`registrant` has the fields of RegistrantSettings; names are registered with it."""
+        """`registrant` has the fields of RegistrantSettings; names are registered with it.
+
+        `windows` are the account's limits, (seconds, calls), the longest window last.
+        """
         account = {
             "ApiUser": api_user,
             "ApiKey": api_key,
@@ -49,7 +53,7 @@ class NamecheapClient:
             "ClientIp": client_ip,
         }
         keys = f"ig:namecheap:{api_user}"
-        limit = RateLimit(redis, f"{keys}:calls")
+        limit = RateLimit(redis, f"{keys}:calls", windows)
         self._wire = Wire(http, url, account, limit, reading=reading, buying=buying)
         self._catalog = Catalog(self._wire, redis, keys)
         self._registrant = registrant
