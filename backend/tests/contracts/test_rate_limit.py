@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -50,9 +51,13 @@ def test_the_narrowest_window_that_is_full_decides_and_refusals_are_not_counted(
 def test_no_moment_sees_more_calls_than_allowed(valkey: Redis) -> None:
     limit = RateLimit(valkey, uuid4().hex, ((1, 3),))
     moments = []
-    for _ in range(9):
-        limit.take()
-        moments.append(time.monotonic())
+    deadline = time.monotonic() + 20
+    while len(moments) < 9 and time.monotonic() < deadline:
+        # Knocks all the time, to find the first moment that lets it in.
+        with suppress(ProviderUnavailable):
+            limit.take(patience=0.0)
+            moments.append(time.monotonic())
+    assert len(moments) == 9
     # Redis counts milliseconds, and its answer takes a moment to arrive.
     gaps = [later - earlier for earlier, later in zip(moments, moments[3:], strict=False)]
     assert min(gaps) > 0.95
