@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.errors import OutcomeUnknown, ProviderFailed, ProviderUnavailable
 from app.integrations import ports
-from app.integrations.cloudflare_client import CloudflareClient, join_txt, quote_txt
+from app.integrations.cloudflare_client import CloudflareClient, body_of, join_txt, quote_txt
 from app.integrations.ports import DNSRecord
 from tests.contracts.tools import HAPPENED, MISHAPS, Line, Sandbox, Scripted
 
@@ -172,6 +172,12 @@ def test_wanted_records_are_there_and_a_repeat_changes_nothing(
     assert not any(record["proxied"] for record in before)
     mx = [(r["priority"], r["content"]) for r in before if r["type"] == "MX"]
     assert sorted(mx) == [(10, "mx1.mta.inboxgrove.test"), (20, "mx2.mta.inboxgrove.test")]
+
+
+@pytest.mark.parametrize("kind", ["A", "AAAA", "CNAME"])
+def test_no_host_of_ours_is_ever_asked_to_be_proxied(kind: str) -> None:
+    # Said, not left to an account's default: mail does not pass through a web proxy.
+    assert body_of(DNSRecord(kind, "t.a.com", "x"))["proxied"] is False
 
 
 def test_only_what_differs_is_changed(dns: CloudflareClient, zone: ports.Zone, raw: Raw) -> None:

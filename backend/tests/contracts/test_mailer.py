@@ -171,8 +171,9 @@ class Kept(Message):
     def handle_message(self, message: Any) -> None:
         self.ids.append(str(message["Message-ID"]))
 
-    async def handle_QUIT(self, *_: Any) -> str:
-        return "421 4.3.2 no time for a goodbye"
+    async def handle_QUIT(self, server: Any, *_: Any) -> str:
+        server.transport.abort()
+        return "221 2.0.0 never heard"
 
 
 class Relay:

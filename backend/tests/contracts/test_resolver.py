@@ -83,11 +83,6 @@ def test_the_present_is_seen(sandbox: Sandbox, resolver: Resolver) -> None:
     assert resolver.lookup(zone, "A") == []
 
 
-def test_names_are_asked_for_as_they_stand(resolver: Resolver) -> None:
-    # No search list of the machine is tried after a name that is not there.
-    assert resolver.lookup("mx1", "A") == []
-
-
 def test_silence_is_told_in_time(silent: str) -> None:
     begun = time.monotonic()
     with pytest.raises(ProviderUnavailable):
