@@ -43,8 +43,9 @@ app.conf.update(
     broker_transport_options=_broker_options,
     visibility_timeout=VISIBILITY_SECONDS,
     broker_connection_retry_on_startup=True,
-    worker_soft_shutdown_timeout=30,
-    worker_enable_soft_shutdown_on_idle=True,
+    # What runs may end; what does not end in time goes again, because its row says so. Nothing
+    # waits in a worker (later work is a row), so an idle one leaves at once.
+    worker_soft_shutdown_timeout=8,
     worker_hijack_root_logger=False,
     task_default_queue="default",
     beat_schedule={"tick": {"task": "schedule.tick", "schedule": 5.0, "options": {"expires": 30}}},
