@@ -115,8 +115,10 @@ class FaultyHTTP:
                     await send(message)
                 return
         if fault.mode == "reset":
-            # Leaving without a response makes the server drop the connection.
-            raise ConnectionResetError("The connection was dropped on request.")
+            # A promised body that never comes makes the server cut the connection.
+            headers = [(b"content-length", b"1")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            return
         await _refusal(fault, self._part)(scope, _replay(body), send)
 
 

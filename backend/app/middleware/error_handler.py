@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import errors
 from app.utils import monitoring
+
+log = structlog.get_logger()
 
 STATUS: dict[type[errors.InboxGroveError], int] = {
     errors.Invalid: 400,
@@ -127,9 +130,15 @@ class ErrorMiddleware:
 
 def respond(error: errors.InboxGroveError, scope: Scope) -> Response:
     """The answer to `error`."""
-    return _envelope(
-        scope, status_of(error), error.code, error.message, error.details, _headers(error)
-    )
+    message, details = error.message, error.details
+    if isinstance(error, errors.ProviderFailed | errors.ProviderUnavailable):
+        # What a provider said is for the log and the operator: it may name accounts and hosts.
+        name = str(details.get("provider", "A provider")).partition(" at ")[0]
+        details = {"provider": name}
+        if isinstance(error, errors.ProviderFailed):
+            message = f"{name} refused this. Support can see why by the request id."
+        log.warning("provider", error=error.message, code=error.code)
+    return _envelope(scope, status_of(error), error.code, message, details, _headers(error))
 
 
 def _headers(error: errors.InboxGroveError) -> dict[str, str]:

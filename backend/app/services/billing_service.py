@@ -112,14 +112,15 @@ class BillingService:
         if purchase.state != PurchaseState.AUTHORISED:
             return purchase
         intent_id = _intent_of(purchase)
-        try:
+        # Looking comes first: an earlier capture may have worked and only its answer been lost,
+        # and Stripe repeats a stored failure for a day to the same key.
+        intent = payments.get_payment_intent(intent_id)
+        if intent.status == "requires_capture":
             intent = payments.capture(intent_id, key=f"cap:{purchase.id}")
-        except errors.ProviderFailed as error:
-            # Perhaps it was captured before and only the answer was lost: look, then judge.
-            intent = payments.get_payment_intent(intent_id)
-            if intent.status != "succeeded":
-                _move(purchase, PurchaseState.LOSS, db, failure=error.message)
-                return purchase
+        if intent.status != "succeeded":
+            why = f"the hold cannot be captured any more (it is {intent.status})"
+            _move(purchase, PurchaseState.LOSS, db, failure=why)
+            return purchase
         ledger.post(
             db,
             purchase.tenant_id,
