@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from tests.fixtures import servers
@@ -22,3 +24,5 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     servers.stop(config)
+    # Clients that live as long as the process are closed with it, and need not be announced.
+    warnings.simplefilter("ignore", ResourceWarning)
