@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
@@ -15,6 +17,8 @@ from app.api.responses import ERRORS
 from app.api.v1 import admin, analytics, auth, billing, domains, infrastructure
 from app.config import Settings
 from app.database import migrations
+from app.database.session import engine
+from app.integrations import ports
 from app.middleware import error_handler
 from app.middleware.auth import AuthMiddleware
 from app.middleware.error_handler import ErrorMiddleware
@@ -42,6 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=VERSION,
         description="E-mail sending infrastructure: domains, DNS, inboxes, billing.",
         middleware=_middleware(settings),
+        lifespan=_until_the_end,
         docs_url=None,
         redoc_url=None,
         responses=ERRORS,
@@ -61,6 +66,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     docs.mount(app)
     app.openapi = _described(app)  # type: ignore[method-assign]  # FastAPI's documented way.
     return app
+
+
+@asynccontextmanager
+async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
+    """Serve, then give every connection back."""
+    yield
+    ports.current().close()
+    app.state.redis.close()
+    engine.dispose()
 
 
 def _middleware(settings: Settings) -> list[Middleware]:

@@ -52,6 +52,13 @@ def build_redis(settings: Settings) -> Redis:
 
 
 def build_providers(settings: Settings) -> ports.Providers:
+    redis = build_redis(settings)
+    payments = StripeGateway(
+        secret_key=settings.stripe.secret_key.get_secret_value(),
+        webhook_secret=settings.stripe.webhook_secret.get_secret_value(),
+        api_base=settings.stripe.api_base,
+        timeout_seconds=settings.stripe.timeout_seconds,
+    )
     http = httpx.Client(timeout=httpx.Timeout(15.0, connect=3.0), follow_redirects=False)
     return ports.Providers(
         platform=ports.Platform(
@@ -63,15 +70,10 @@ def build_providers(settings: Settings) -> ports.Providers:
             quote_minutes=settings.pricing.quote_minutes,
             public_url=settings.public_url,
         ),
-        payments=StripeGateway(
-            secret_key=settings.stripe.secret_key.get_secret_value(),
-            webhook_secret=settings.stripe.webhook_secret.get_secret_value(),
-            api_base=settings.stripe.api_base,
-            timeout_seconds=settings.stripe.timeout_seconds,
-        ),
+        payments=payments,
         registrar=NamecheapClient(
             http=http,
-            redis=build_redis(settings),
+            redis=redis,
             url=settings.namecheap.api_url,
             api_user=settings.namecheap.api_user,
             api_key=settings.namecheap.api_key.get_secret_value(),
@@ -93,9 +95,10 @@ def build_providers(settings: Settings) -> ports.Providers:
         resolver=Resolver(servers=settings.dns_resolvers),
         mail=KumoClient(
             http=http,
-            redis=build_redis(settings),
+            redis=redis,
             admin_urls=settings.kumo.admin_urls,
             admin_token=settings.kumo.admin_token.get_secret_value(),
         ),
         mailer=SMTPMailer(url=settings.smtp_url, sender=settings.mail_from),
+        closing=(http.close, redis.close, payments.close),
     )

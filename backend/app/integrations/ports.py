@@ -7,7 +7,7 @@ Money is integer cents.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -347,6 +347,13 @@ class Providers:
     resolver: DNSResolver
     mail: MailPlatform
     mailer: Mailer
+    closing: tuple[Callable[[], object], ...] = ()
+    """What gives the connections of these back."""
+
+    def close(self) -> None:
+        """Give every connection back; called once, when the process ends."""
+        for close in self.closing:
+            close()
 
 
 _installed: Providers | None = None

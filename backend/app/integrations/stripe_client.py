@@ -88,15 +88,20 @@ class StripeGateway:
     def __init__(
         self, *, secret_key: str, webhook_secret: str, api_base: str, timeout_seconds: float
     ) -> None:
+        self._session = _session()
         self._client = StripeClient(
             secret_key,
             base_addresses={"api": api_base.rstrip("/")},
             max_network_retries=2,
             # The library's own read timeout is 80 s, longer than anybody waits.
-            http_client=stripe.RequestsClient(timeout=(3, timeout_seconds), session=_session()),
+            http_client=stripe.RequestsClient(timeout=(3, timeout_seconds), session=self._session),
         )
         self._webhook_secret = webhook_secret
         self._prices: dict[str, str] = {}
+
+    def close(self) -> None:
+        """Give the kept connections back."""
+        self._session.close()
 
     @_writing
     def create_customer(self, *, email: str, name: str, tenant_id: str, key: str) -> str:
