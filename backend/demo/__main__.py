@@ -82,8 +82,8 @@ def _table(outcome: Outcome, addresses: Addresses, total: float) -> Table:
     table.add_row("Whole job", f"{total:.1f} s")
     table.add_row("Domain", outcome.domain)
     table.add_row("CSV", str(outcome.csv_path))
-    table.add_row("API docs", f"{addresses.api_url}/docs")
-    table.add_row("Received mail", f"{addresses.sandbox_url}/mail/")
+    table.add_row("API docs (while it runs)", f"{addresses.api_url}/docs")
+    table.add_row("Received mail (same)", f"{addresses.sandbox_url}/mail/")
     return table
 
 
