@@ -5,9 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from redis.exceptions import RedisError
+from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 from app.database import migrations
+from app.database.patience import ImpatientConnection
 from app.database.queries import metrics
 from app.database.session import ALL_TENANTS, engine, transaction
 from app.errors import Unavailable
@@ -44,9 +47,26 @@ def read_metrics() -> Response:
     return Response(monitoring.exposition(), headers={"Content-Type": monitoring.METRICS_TYPE})
 
 
+class _Hurried(ImpatientConnection):
+    """A probe is asked every few seconds: an answer later than that is none."""
+
+    answer_seconds = 2.0
+
+
+# Not the pool of the requests: a full pool is busy, not broken, and its connections may be stale.
+_probing = create_engine(
+    engine.url,
+    poolclass=NullPool,
+    creator=lambda: _Hurried.connect(
+        engine.url.set(drivername="postgresql").render_as_string(hide_password=False),
+        connect_timeout=2,
+    ),
+)
+
+
 def _database(newest: str | None) -> str:
     try:
-        current = migrations.current(engine)
+        current = migrations.current(_probing)
     except SQLAlchemyError:
         return "unreachable"
     return "ok" if current == newest else f"at schema {current}, not {newest}"

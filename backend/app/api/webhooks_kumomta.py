@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from app.api.deps import require_node
 from app.config import get_settings
+from app.database.patience import ANSWER_SECONDS
 from app.database.queries import ingest
 from app.errors import Invalid, TooLarge, Unavailable
 from app.rules import records
@@ -53,8 +55,9 @@ async def receive_records(request: Request) -> JSONResponse:
     batch = _parse(await _body(request))
     rows = [row for item in batch if (row := _row(item)) is not None]
     try:
-        stored = await ingest.store(request.app.state.ingest_pool, rows)
-    except (psycopg.OperationalError, PoolTimeout) as error:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            stored = await ingest.store(request.app.state.ingest_pool, rows)
+    except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
         raise Unavailable from error
     monitoring.INGESTED.labels(result="stored").inc(stored)
     monitoring.INGESTED.labels(result="repeated").inc(len(rows) - stored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -18,6 +18,7 @@ from sqlalchemy.orm import (
 )
 
 from app.config import get_settings
+from app.database.patience import STATEMENT_SECONDS, ImpatientConnection
 from app.database.tables.base import TenantOwned
 from app.errors import Unavailable
 
@@ -27,9 +28,9 @@ ALL_TENANTS: Final = "*"
 POOL_SIZE = 20
 
 
-def make_engine(url: str) -> Engine:
-    """No connection is made yet. Times out rather than hangs when PostgreSQL is frozen."""
-    return create_engine(
+def make_engine(url: str, connection: type[ImpatientConnection] = ImpatientConnection) -> Engine:
+    """No connection is made yet. Gives up rather than hangs when PostgreSQL is frozen."""
+    made = create_engine(
         url,
         pool_size=POOL_SIZE,
         max_overflow=0,
@@ -42,10 +43,16 @@ def make_engine(url: str) -> Engine:
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,
             # A dead worker must not hold a lock for ever, nor a slow query a request.
-            "options": "-c statement_timeout=15000 -c lock_timeout=5000"
-            " -c idle_in_transaction_session_timeout=60000",
+            "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=5s"
+            " -c idle_in_transaction_session_timeout=60s",
         },
     )
+
+    @event.listens_for(made, "do_connect")
+    def _connect(_: object, __: object, args: list[str], options: dict[str, Any]) -> Any:
+        return connection.connect(*args, **options)
+
+    return made
 
 
 engine = make_engine(get_settings().sqlalchemy_url)

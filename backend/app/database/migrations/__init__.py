@@ -32,6 +32,6 @@ def head() -> str | None:
 
 
 def current(engine: Engine) -> str | None:
-    """The version the database is at."""
+    """The version the database is at; None when it is empty."""
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
