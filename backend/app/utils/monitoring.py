@@ -149,7 +149,7 @@ def configure(*, level: str, fmt: str, sentry_dsn: str, release: str, environmen
         logging.getLogger(name).propagate = True
     # We write one line a request ourselves, with the request id and without the query string.
     logging.getLogger("uvicorn.access").disabled = True
-    for chatty in ("httpx", "httpcore", "stripe", "urllib3", "faker"):
+    for chatty in ("alembic", "httpx", "httpcore", "stripe", "urllib3", "faker"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if sentry_dsn:
         sentry_sdk.init(
