@@ -96,6 +96,8 @@ def test_day_eight_is_charged_by_itself(customer: Customer, world: Running) -> N
     )
     me = customer.get("/auth/me")
     assert me["tenant"]["subscription_status"] == "active"
+    (charge,) = customer.get("/billing/transactions")
+    assert (charge["transaction_type"], charge["amount"]) == ("charge", 9700)
     (invoice,) = [i for i in customer.get("/billing/invoices") if i["amount_paid_cents"] > 0]
     assert invoice["amount_paid_cents"] == 9700
 

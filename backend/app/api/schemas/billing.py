@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from app.api.schemas.auth import LimitsOut, UsageOut
 from app.api.schemas.base import In, Instant, Out
@@ -62,11 +62,15 @@ class InvoiceOut(Out):
     created_at: Instant
 
 
+def _in_cents(amount: Decimal) -> int:
+    return int(amount.scaleb(2))
+
+
 class TransactionOut(Out):
     id: UUID
     transaction_type: str
-    amount: Decimal
-    """In whole units of `currency`, with two decimals."""
+    amount: Annotated[int, BeforeValidator(_in_cents)]
+    """Cents, as everywhere outside; the ledger itself keeps decimals."""
     currency: str
     status: str
     stripe_transaction_id: str
