@@ -35,6 +35,7 @@ def main() -> int:
     began = time.monotonic()
     try:
         outcome = journey.run()
+        _check_invariants(stack["environment"])
     except (DemoFailed, httpx.HTTPError, OSError) as error:
         console.print(f"[red]✗ The demo stopped:[/] {error}")
         return 1
@@ -58,19 +59,28 @@ def _addresses(endpoints: dict[str, str]) -> Addresses:
 
 def _operator_token(environment: dict[str, str]) -> str:
     """An operator of the demo's own, made as operators are: from the command line."""
-    made = subprocess.run(
-        [
-            *(sys.executable, "-m", "app.cli", "admin", "create-operator"),
-            *(f"demo-{secrets.token_hex(4)}", "--json"),
-        ],
+    made = _inboxgrove(environment, "admin", "create-operator", f"demo-{secrets.token_hex(4)}")
+    if made.returncode != 0:
+        raise SystemExit(f"No operator could be made: {made.stderr.strip()}")
+    return str(json.loads(made.stdout)["token"])
+
+
+def _check_invariants(environment: dict[str, str]) -> None:
+    """Raises DemoFailed with the ids, when something that must always be true is not."""
+    found = _inboxgrove(environment, "ops", "invariants")
+    if found.returncode != 0:
+        broken = {name: ids for name, ids in json.loads(found.stdout or "{}").items() if ids}
+        raise DemoFailed(f"What must always be true is not: {broken or found.stderr.strip()}")
+
+
+def _inboxgrove(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *words, "--json"],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
         check=False,
     )
-    if made.returncode != 0:
-        raise SystemExit(f"No operator could be made: {made.stderr.strip()}")
-    return str(json.loads(made.stdout)["token"])
 
 
 def _table(outcome: Outcome, addresses: Addresses, total: float) -> Table:
@@ -79,6 +89,7 @@ def _table(outcome: Outcome, addresses: Addresses, total: float) -> Table:
     table.add_row("Authenticated", f"{min(outcome.verdicts.values())}/{INBOXES} {verdict}")
     table.add_row("Time to inbox", f"{outcome.seconds_to_inbox:.2f} s for {INBOXES} messages")
     table.add_row("Time to silence", f"{outcome.seconds_to_silence:.2f} s")
+    table.add_row("Invariants", "all hold (inboxgrove ops invariants)")
     table.add_row("Whole job", f"{total:.1f} s")
     table.add_row("Domain", outcome.domain)
     table.add_row("CSV", str(outcome.csv_path))
