@@ -49,6 +49,12 @@ def key() -> tuple[bytes, str]:
     return pem, "".join(public.decode().splitlines()[1:-1])
 
 
+@pytest.fixture(autouse=True)
+def _forgetful():
+    """The checker remembers answers for the whole process, also those of other tests' zones."""
+    checkdmarc.utils.DNS_CACHE.clear()
+
+
 async def test_a_checker_finds_nothing_wrong(net, key):
     await net.zone("acme-mail.com", *_plan("acme-mail.com", key[1]))
     resolver = net.resolver(blocking=True)
