@@ -107,6 +107,7 @@ def test_events_doubled_shuffled_or_dropped(
     customer: Customer, world: Running, invariants: Callable[[], None], deliveries: dict[str, Any]
 ) -> None:
     world.control("deliveries", part="stripe", **deliveries)
+    customer.hurries = "drop" in deliveries
     customer.sign_up().add_card()
     customer.buy_domain()
     customer.settle(lambda: captures(customer) == 1, why="captured")
