@@ -118,8 +118,10 @@ class Settings(_Group):
 
     environment: Literal["development", "production"] = "development"
     database_url: str = "postgresql+psycopg://localhost/inboxgrove_db"
+    migration_database_url: str = ""
     redis_url: str = "redis://127.0.0.1:6379/0"
     secret_key: SecretStr = SecretStr(_DEV_SECRET)
+    secret_key_previous: SecretStr = SecretStr("")
     encryption_keys: CommaList = Field(default=[_DEV_KEY], repr=False)
     clock_offset_file: Path | None = None
     public_url: str = "http://127.0.0.1:8000"
@@ -152,10 +154,12 @@ class Settings(_Group):
     @property
     def sqlalchemy_url(self) -> str:
         """The database URL with the psycopg 3 driver named, whatever spelling was given."""
-        scheme, _, rest = self.database_url.partition("://")
-        return (
-            f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else self.database_url
-        )
+        return _with_driver(self.database_url)
+
+    @property
+    def owner_url(self) -> str:
+        """The database URL of who owns the schema and migrates it."""
+        return _with_driver(self.migration_database_url or self.database_url)
 
     @property
     def psycopg_url(self) -> str:
@@ -169,6 +173,11 @@ class Settings(_Group):
         if faults:
             raise ValueError("Refusing to start in production: " + "; ".join(faults))
         return self
+
+
+def _with_driver(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    return f"postgresql+psycopg://{rest}" if scheme.startswith("postgres") else url
 
 
 def _unsafe(settings: Settings) -> list[str]:

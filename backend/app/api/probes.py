@@ -12,6 +12,7 @@ from sqlalchemy.pool import NullPool
 from app.database import migrations
 from app.database.patience import ImpatientConnection
 from app.database.queries import metrics
+from app.database.role import AS_RUNTIME
 from app.database.session import ALL_TENANTS, engine, transaction
 from app.errors import Unavailable
 from app.utils import monitoring
@@ -60,6 +61,7 @@ _probing = create_engine(
     creator=lambda: _Hurried.connect(
         engine.url.set(drivername="postgresql").render_as_string(hide_password=False),
         connect_timeout=2,
+        options=AS_RUNTIME,
     ),
 )
 

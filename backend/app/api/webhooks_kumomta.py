@@ -17,6 +17,7 @@ from app.api.deps import require_node
 from app.config import get_settings
 from app.database.patience import ANSWER_SECONDS
 from app.database.queries import ingest
+from app.database.role import AS_RUNTIME
 from app.errors import Invalid, TooLarge, Unavailable
 from app.rules import records
 from app.utils import monitoring
@@ -33,7 +34,7 @@ async def _pool(app: FastAPI) -> AsyncIterator[None]:
         max_size=4,
         timeout=3,
         open=False,
-        kwargs={"connect_timeout": 2, "options": "-c statement_timeout=15000"},
+        kwargs={"connect_timeout": 2, "options": f"{AS_RUNTIME} -c statement_timeout=15000"},
     )
     await pool.open(wait=False)
     app.state.ingest_pool = pool

@@ -19,6 +19,7 @@ from sqlalchemy.orm import (
 
 from app.config import get_settings
 from app.database.patience import STATEMENT_SECONDS, ImpatientConnection
+from app.database.role import AS_RUNTIME
 from app.database.tables.base import TenantOwned
 from app.errors import Unavailable
 
@@ -43,7 +44,7 @@ def make_engine(url: str, connection: type[ImpatientConnection] = ImpatientConne
             "keepalives_count": 3,
             "tcp_user_timeout": 30_000,
             # A dead worker must not hold a lock for ever, nor a slow query a request.
-            "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=5s"
+            "options": f"{AS_RUNTIME} -c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=5s"
             " -c idle_in_transaction_session_timeout=60s",
         },
     )

@@ -27,6 +27,8 @@ from app.embedded.server import EmbeddedServer, EmbeddedServerError, server_envi
 
 ADMIN = "postgres"
 ROLE = "inboxgrove"
+RUNTIME_ROLE = "inboxgrove_app"
+"""What the product acts as: app.database.role has the same name, and a test holds the two equal."""
 DATABASE = "inboxgrove_db"
 NOBODY = 65534
 BUILTIN_LOCALE_SINCE = 17  # Before that, `C` is what every operating system has and sorts alike.
@@ -144,6 +146,13 @@ class EmbeddedPostgres(EmbeddedServer):
                         Identifier(ROLE), Literal(self._passwords[ROLE])
                     )
                 )
+            if not connection.execute(
+                "SELECT 1 FROM pg_roles WHERE rolname = %s", [RUNTIME_ROLE]
+            ).fetchone():
+                # The owner may not make roles, and the migrations ask for this one.
+                runtime = Identifier(RUNTIME_ROLE)
+                connection.execute(SQL("CREATE ROLE {} NOLOGIN NOBYPASSRLS").format(runtime))
+                connection.execute(SQL("GRANT {} TO {}").format(runtime, Identifier(ROLE)))
             exists = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
             if not exists.fetchone():
                 connection.execute(

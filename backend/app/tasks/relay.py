@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database import outbox
+from app.database.role import AS_RUNTIME
 from app.database.session import ALL_TENANTS, engine, transaction
 from app.database.tables.messaging import Job, JobState
 from app.database.tables.tenancy import Tenant
@@ -132,7 +133,7 @@ def run() -> None:
 
 def _listen(stop: Flag, send: Send) -> None:
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(url, autocommit=True, connect_timeout=2) as listener:
+    with psycopg.connect(url, autocommit=True, connect_timeout=2, options=AS_RUNTIME) as listener:
         listener.execute(f"LISTEN {outbox.CHANNEL}")
         while not stop.is_set():
             began = time.monotonic()

@@ -8,7 +8,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, NullPool, create_engine
 
 _HERE = Path(__file__).parent
 
@@ -22,7 +22,8 @@ def config() -> Config:
 def upgrade(engine: Engine) -> None:
     """Bring the schema to the newest version; safe to repeat and to run twice at once."""
     settings = config()
-    settings.attributes["engine"] = engine
+    # As the user of the URL itself: the role that `engine` connects as may not change the schema.
+    settings.attributes["engine"] = create_engine(engine.url, poolclass=NullPool)
     command.upgrade(settings, "head")
 
 

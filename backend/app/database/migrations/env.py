@@ -25,7 +25,7 @@ LOCK = 7_264_001
 
 def run() -> None:
     engine = context.config.attributes.get("engine") or create_engine(
-        get_settings().sqlalchemy_url, poolclass=pool.NullPool
+        get_settings().owner_url, poolclass=pool.NullPool
     )
     with engine.connect() as connection:
         connection.execute(text("SET lock_timeout = '4s'"))
@@ -44,7 +44,7 @@ def run() -> None:
 
 if context.is_offline_mode():
     context.configure(
-        url=get_settings().sqlalchemy_url,
+        url=get_settings().owner_url,
         target_metadata=Base.metadata,
         literal_binds=True,
     )
