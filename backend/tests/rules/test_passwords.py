@@ -20,6 +20,9 @@ from app.rules import passwords
         "acme corp",  # the company
         "ann.bell@acme.test",  # the address, and its local part
         "ann.bell",
+        "Password2026!",  # a common one, dressed up
+        "!!acme corp99",
+        "InboxGrove-1",  # ours
     ],
 )
 def test_refused(password: str) -> None:
@@ -41,7 +44,20 @@ def test_accepted(password: str) -> None:
     assert passwords.fault(password, personal=("ann@acme.test", "Acme")) is None
 
 
-def test_the_list_holds_only_what_the_length_would_allow() -> None:
-    assert len(passwords.COMMON) > 150
-    assert all(len(word) >= passwords.SHORTEST for word in passwords.COMMON)
-    assert all(word == word.lower() for word in passwords.COMMON)
+def test_a_missing_name_forbids_nothing() -> None:
+    assert passwords.fault("2468-1357!", personal=("", "")) is None
+
+
+def test_the_list_is_long_enough_and_holds_only_what_could_be_chosen() -> None:
+    assert len(passwords.COMMON) >= 3_000  # OWASP ASVS 5.0, 6.2.4
+    assert all(passwords.SHORTEST <= len(word) <= passwords.LONGEST for word in passwords.COMMON)
+    assert all(word == word.lower().strip() for word in passwords.COMMON)
+
+
+def test_every_password_of_the_list_is_refused_in_any_case() -> None:
+    allowed = [
+        word
+        for word in passwords.COMMON
+        if passwords.fault(word) is None or passwords.fault(word.upper()) is None
+    ]
+    assert not allowed
