@@ -10,6 +10,7 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from app import clock
+from app.database import throttles
 from app.database.models import (
     IdempotencyRecord,
     Job,
@@ -63,3 +64,4 @@ def housekeeping(db: Session) -> None:
     )
     db.execute(delete(IdempotencyRecord).where(IdempotencyRecord.expires_at < clock.now()))
     db.execute(delete(ScheduledRun).where(ScheduledRun.period < before))
+    throttles.forget(db)

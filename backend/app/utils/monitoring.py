@@ -46,6 +46,11 @@ INGESTED = Counter("ig_delivery_records_total", "Log records of the relay.", ["r
 LIMITER_FALLBACKS = Counter(
     "ig_rate_limit_fallbacks_total", "Requests counted locally because Redis was away."
 )
+THROTTLED = Counter(
+    "ig_throttle_attempts_total",
+    "Attempts at doors that guessers try: passed, refused, refunded (they succeeded).",
+    ["door", "result"],
+)
 JOB_DURATION = Histogram(
     "job_duration_seconds", "Time a job's run took.", ["task"], buckets=_LATENCIES
 )
