@@ -60,6 +60,18 @@ class InvalidCredentials(Unauthenticated):
     code = "INVALID_CREDENTIALS"
 
 
+class TotpRequired(Unauthenticated):
+    """This account has a second factor: send its code, or a recovery code, as totp_code."""
+
+    code = "TOTP_REQUIRED"
+
+
+class ReauthenticationRequired(Unauthenticated):
+    """Confirm that it is you: sign in again, or send your password to /auth/reauthenticate."""
+
+    code = "REAUTHENTICATION_REQUIRED"
+
+
 class TokenExpired(Unauthenticated):
     """The token has expired. Refresh it or sign in again."""
 
@@ -88,6 +100,12 @@ class Forbidden(InboxGroveError):
     """You may not do this."""
 
     code = "FORBIDDEN"
+
+
+class TwoFactorRequired(Forbidden):
+    """Your company requires a second factor. Set one up at /auth/2fa/setup first."""
+
+    code = "TWO_FACTOR_REQUIRED"
 
 
 class TenantSuspended(Forbidden):

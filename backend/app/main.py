@@ -111,6 +111,7 @@ def _remember(app: FastAPI, settings: Settings) -> None:
         settings.rate_limit_requests_per_hour,
     )
     app.state.mta_token = settings.mta_token.get_secret_value()
+    app.state.live_keys = settings.environment == "production"
     app.state.publishable_key = settings.stripe.publishable_key
     app.state.redis = wiring.build_redis(settings)
     app.state.schema = migrations.head()

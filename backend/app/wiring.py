@@ -22,7 +22,14 @@ def boot(settings: Settings | None = None) -> Settings:
     settings = settings or get_settings()
     clock.follow(settings.clock_offset_file)
     security.configure(
-        signing_key=settings.secret_key.get_secret_value(),
+        signing_keys=[
+            key
+            for key in (
+                settings.secret_key.get_secret_value(),
+                settings.secret_key_previous.get_secret_value(),
+            )
+            if key
+        ],
         encryption_keys=settings.encryption_keys,
         inbox_pepper=settings.kumo.auth_pepper.get_secret_value(),
         access_token_minutes=settings.access_token_minutes,

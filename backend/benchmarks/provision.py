@@ -42,7 +42,7 @@ def run(admin_url: str) -> None:
     from app.database.session import engine
     from app.utils import security
 
-    security.configure(signing_key="k" * 40, encryption_keys=[KEY], inbox_pepper=PEPPER)
+    security.configure(signing_keys=["k" * 40], encryption_keys=[KEY], inbox_pepper=PEPPER)
     init_db(engine)
     with psycopg.connect(admin_url, autocommit=True) as admin:
         for table in TABLES:

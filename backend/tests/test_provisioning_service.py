@@ -39,7 +39,7 @@ PLATFORM = Platform("mta.x.test", "smtp.x.test", 587, 20, 50, 15, "http://x.test
 @pytest.fixture(autouse=True)
 def secrets_are_set() -> None:
     security.configure(
-        signing_key="k" * 40,
+        signing_keys=["k" * 40],
         encryption_keys=["ZGV2ZWxvcG1lbnQta2V5LWRvLW5vdC11c2UtaXQhISE="],
         inbox_pepper=PEPPER,
     )

@@ -7,8 +7,9 @@ and `nodes` give a route's keyword arguments: the check and its description in O
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
@@ -23,16 +24,21 @@ from app import clock, errors
 from app.api.idempotency import Claim, claim_key
 from app.api.lanes import provider_lane
 from app.database import audit
-from app.database.models import Operator, RefreshToken, Role, Tenant, User
+from app.database.models import APIKey, Operator, RefreshToken, Tenant, User
 from app.database.session import ALL_TENANTS, scope, transaction
-from app.rules import plans
+from app.rules import api_keys, permissions, plans
+from app.rules.permissions import Permission
 from app.utils import security
 
 NOBODY = "nobody"
 """Scope of a session before it is known who asks: no tenant's rows are visible."""
 
-_bearer = HTTPBearer(auto_error=False, description="An access token, or an operator's token.")
-_RANK = {Role.READ_ONLY: 1, Role.MEMBER: 2, Role.ADMIN: 3, Role.OWNER: 4}
+RECENT = timedelta(minutes=15)
+"""How long ago somebody may have shown credentials who asks for something dangerous."""
+
+_bearer = HTTPBearer(auto_error=False, description="An access token or an API key.")
+_KEY_NOTED = timedelta(minutes=1)
+"""The use of a key is written down at most this often."""
 _ANONYMOUS_FACTOR = 5
 """One address may be an office: it gets five times what a tenant gets."""
 
@@ -53,10 +59,21 @@ DB = Annotated[Session, Depends(get_db, scope="function")]
 
 @dataclass(frozen=True)
 class Principal:
+    """Who asks on a tenant's behalf: a signed-in person, or a program with an API key."""
+
+    tenant: Tenant
+    permissions: frozenset[Permission]
+    user: User | None = None
+    key: APIKey | None = None
+    claims: security.AccessClaims | None = None
+
+
+@dataclass(frozen=True)
+class SignedIn:
     """A signed-in person."""
 
-    user: User
     tenant: Tenant
+    user: User
     claims: security.AccessClaims
 
 
@@ -66,15 +83,28 @@ async def get_principal(
     """Who asks, suspended or not; counts the request against the tenant's limit."""
     principal = await run_in_threadpool(_authenticate, request, db)
     # Here and not in the thread, which has a context of its own.
-    acts(request, "user", principal.user.id)
+    if principal.key is not None:
+        acts(request, "api_key", principal.key.id)
+    elif principal.user is not None:
+        acts(request, "user", principal.user.id)
     structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant.id))
     return principal
 
 
 def _authenticate(request: Request, db: Session) -> Principal:
     claims: security.AccessClaims | None = request.state.claims
-    if claims is None:
+    bearer: str = request.state.bearer or ""
+    if claims is not None:
+        principal = _person(claims, db)
+    elif api_keys.is_api_key(bearer):
+        principal = _program(request, bearer, db)
+    else:
         raise request.state.auth_error
+    _spend(request, f"tenant:{principal.tenant.id}", _allowance(request, principal.tenant))
+    return principal
+
+
+def _person(claims: security.AccessClaims, db: Session) -> Principal:
     scope(db, claims.tenant_id)
     # The family must live, so that signing out is felt by the next request.
     family_lives = exists().where(
@@ -90,12 +120,45 @@ def _authenticate(request: Request, db: Session) -> Principal:
     ).one_or_none()
     if row is None or row.User.session_version != claims.session_version:
         raise errors.Unauthenticated
-    principal = Principal(row.User, row.Tenant, claims)
-    _spend(request, f"tenant:{claims.tenant_id}", _allowance(request, principal.tenant))
-    return principal
+    held = permissions.of_role(row.User.role)
+    return Principal(row.Tenant, held, user=row.User, claims=claims)
+
+
+def _program(request: Request, key: str, db: Session) -> Principal:
+    if key.startswith(api_keys.LIVE) != request.app.state.live_keys:
+        kind = "live" if request.app.state.live_keys else "test"
+        raise errors.Unauthenticated(f"This installation takes {kind} keys only.")
+    # Which tenant it is, only the key can tell.
+    scope(db, ALL_TENANTS)
+    now = clock.now()
+    row = db.execute(
+        select(APIKey, Tenant)
+        .join(Tenant, Tenant.id == APIKey.tenant_id)
+        .where(APIKey.token_hash == security.token_hash(key), APIKey.revoked_at.is_(None))
+    ).one_or_none()
+    if row is None:
+        scope(db, NOBODY)
+        raise errors.Unauthenticated
+    scope(db, row.Tenant.id)
+    found: APIKey = row.APIKey
+    if found.expires_at is not None and found.expires_at <= now:
+        raise errors.TokenExpired("This API key has expired. Make a new one.")
+    if found.last_used_at is None or now - found.last_used_at >= _KEY_NOTED:
+        found.last_used_at = now
+    return Principal(row.Tenant, permissions.of_key(found.scopes), key=found)
 
 
 Who = Annotated[Principal, Depends(get_principal)]
+
+
+def get_person(principal: Who) -> SignedIn:
+    """A person; programs have no password, sessions or second factor of their own."""
+    if principal.user is None or principal.claims is None:
+        raise errors.Forbidden("This is for people: sign in instead of sending an API key.")
+    return SignedIn(principal.tenant, principal.user, principal.claims)
+
+
+Person = Annotated[SignedIn, Depends(get_person)]
 
 
 def get_tenant_even_suspended(principal: Who) -> Tenant:
@@ -110,13 +173,8 @@ def get_current_tenant(principal: Who) -> Tenant:
     return principal.tenant
 
 
-def get_current_user(principal: Who) -> User:
-    return principal.user
-
-
 CurrentTenant = Annotated[Tenant, Depends(get_current_tenant)]
 EvenSuspendedTenant = Annotated[Tenant, Depends(get_tenant_even_suspended)]
-CurrentUser = Annotated[User, Depends(get_current_user)]
 
 
 def acts(request: Request, kind: str, id_: UUID | None) -> None:
@@ -217,28 +275,37 @@ def require_node(request: Request) -> None:
 
 
 def requires(
-    role: Role,
-    grant: str,
+    permission: Permission,
     *,
     audit_event: str | None = None,
     suspended_too: bool = False,
     idempotent: bool = False,
     waits: bool = False,
+    person: bool = False,
+    recent: bool = False,
+    before_two_factor: bool = False,
 ) -> dict[str, Any]:
-    """Keyword arguments of a route that wants at least `role`.
+    """Keyword arguments of a route that needs `permission`, by role or by an API key's scope.
 
-    `grant` is the scope an API key needs, `audit_event` the action this leaves in the audit trail.
-    With `idempotent` the route takes an Idempotency-Key; its router uses `IdempotentRoute`. With
-    `waits` it waits for a provider, and only a few do so at once.
+    `audit_event` is the action this leaves in the audit trail. `suspended_too` lets a suspended
+    tenant in. With `idempotent` the route takes an Idempotency-Key; its router uses
+    `IdempotentRoute`. With `waits` it waits for a provider, and only a few do so at once. `person`
+    refuses API keys; `recent` wants credentials shown within `RECENT`; `before_two_factor` can be
+    reached by somebody who must set up a second factor first.
     """
-    checks = [Depends(_at_least(role, suspended_too=suspended_too))]
+    needed = _Needs(permission, suspended_too, person, recent, before_two_factor)
+    checks = [Depends(needed)]
     if idempotent:
         # First of all, so that no connection is held while the claim takes one.
         checks.insert(0, Depends(claim_key, scope="function"))
         checks.append(Depends(_answer_repeats))
     if waits:
         checks.insert(0, Depends(provider_lane, scope="function"))
-    return {"dependencies": checks, "openapi_extra": _about(str(role), grant, audit_event)}
+    role = permissions.least_role(permission)
+    about = _about(role, permission, audit_event)
+    if person or permission not in permissions.GRANTABLE:
+        about["x-person-only"] = True
+    return {"dependencies": checks, "openapi_extra": about}
 
 
 def _answer_repeats(claim: Annotated[Claim, Depends(claim_key, scope="function")]) -> None:
@@ -246,17 +313,42 @@ def _answer_repeats(claim: Annotated[Claim, Depends(claim_key, scope="function")
     claim.settle()
 
 
-def _at_least(role: Role, *, suspended_too: bool) -> Callable[..., None]:
-    def check(principal: Who) -> None:
-        if not suspended_too:
-            get_current_tenant(principal)
-        if _RANK[principal.user.role] < _RANK[role]:
-            raise errors.Forbidden(
-                f"This needs the role {role}; yours is {principal.user.role}.",
-                required=str(role),
-            )
+@dataclass(frozen=True)
+class _Needs:
+    """The check of one route."""
 
-    return check
+    permission: Permission
+    suspended_too: bool
+    person: bool
+    recent: bool
+    before_two_factor: bool
+
+    def __call__(self, principal: Who) -> None:
+        user, tenant = principal.user, principal.tenant
+        if not self.suspended_too:
+            get_current_tenant(principal)
+        if self.person:
+            get_person(principal)
+        lacks_factor = user is not None and not user.two_factor_enabled
+        if tenant.requires_two_factor and lacks_factor and not self.before_two_factor:
+            raise errors.TwoFactorRequired
+        if self.permission not in principal.permissions:
+            raise _lacks(self.permission, principal)
+        claims = principal.claims
+        if self.recent and claims and clock.now() - claims.authenticated_at > RECENT:
+            raise errors.ReauthenticationRequired
+
+
+def _lacks(permission: Permission, principal: Principal) -> errors.Forbidden:
+    if principal.user is None:
+        return errors.Forbidden(
+            f"This needs the scope {permission}, which this API key lacks.",
+            required=str(permission),
+        )
+    role = permissions.least_role(permission)
+    return errors.Forbidden(
+        f"This needs the role {role}; yours is {principal.user.role}.", required=role
+    )
 
 
 def public(*, audit_event: str | None = None, waits: bool = False) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any
+from uuid import UUID
 
 import structlog
 from fastapi import Header, Request, Response
@@ -19,6 +20,8 @@ from sqlalchemy.orm import Session
 from app import errors
 from app.database import idempotency
 from app.database.idempotency import Answered, Mine
+from app.rules import api_keys
+from app.utils import security
 
 REPLAYED = "Idempotency-Replayed"
 log = structlog.get_logger()
@@ -74,17 +77,27 @@ async def claim_key(request: Request, key: Key = None) -> AsyncIterator[Claim]:
 
 
 async def _claim(request: Request, key: str | None) -> Mine | Answered | errors.Conflict | None:
-    if key is None or request.state.claims is None:
+    tenant_id = None if key is None else await _tenant_of(request)
+    if key is None or tenant_id is None:
         return None
     parts = (request.method.encode(), request.url.path.encode(), await request.body())
     request_hash = hashlib.sha256(b"\n".join(parts)).digest()
     try:
-        return await run_in_threadpool(
-            idempotency.claim, request.state.claims.tenant_id, key, request_hash
-        )
+        return await run_in_threadpool(idempotency.claim, tenant_id, key, request_hash)
     except errors.Conflict as conflict:
         # Told only to a caller that proves to be the tenant.
         return conflict
+
+
+async def _tenant_of(request: Request) -> UUID | None:
+    """Whose key it would be; None for a caller whom nobody will recognise."""
+    if request.state.claims is not None:
+        claimed: UUID = request.state.claims.tenant_id
+        return claimed
+    bearer: str = request.state.bearer or ""
+    if not api_keys.is_api_key(bearer):
+        return None
+    return await run_in_threadpool(idempotency.tenant_of_api_key, security.token_hash(bearer))
 
 
 def _release(mine: Mine) -> None:

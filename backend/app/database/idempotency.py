@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import CursorResult, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app import clock, errors
-from app.database.models import IdempotencyRecord, new_id
-from app.database.session import transaction
+from app.database.models import APIKey, IdempotencyRecord, new_id
+from app.database.session import ALL_TENANTS, transaction
 from app.utils import security
 
 KEPT = timedelta(hours=24)
@@ -38,6 +38,18 @@ class Answered:
     status_code: int
     media_type: str | None
     body: bytes
+
+
+def tenant_of_api_key(token_hash: bytes) -> UUID | None:
+    """Whose key this is, when it is in force."""
+    with transaction(tenant=ALL_TENANTS) as db:
+        return db.scalar(
+            select(APIKey.tenant_id).where(
+                APIKey.token_hash == token_hash,
+                APIKey.revoked_at.is_(None),
+                or_(APIKey.expires_at.is_(None), APIKey.expires_at > clock.now()),
+            )
+        )
 
 
 def claim(tenant_id: UUID, key: str, request_hash: bytes) -> Mine | Answered:

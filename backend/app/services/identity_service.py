@@ -242,10 +242,18 @@ def _nobodys_hash() -> str:
 
 
 def _open_session(user: User, device: Device, db: Session) -> Tokens:
-    return _issue(user, uuid4(), clock.now() + security.refresh_lifetime(), device, db)
+    now = clock.now()
+    return _issue(user, uuid4(), now + security.refresh_lifetime(), now, device, db)
 
 
-def _issue(user: User, family_id: UUID, ends_at: datetime, device: Device, db: Session) -> Tokens:
+def _issue(
+    user: User,
+    family_id: UUID,
+    ends_at: datetime,
+    authenticated_at: datetime,
+    device: Device,
+    db: Session,
+) -> Tokens:
     token = security.new_token()
     db.add(
         RefreshToken(
@@ -254,6 +262,7 @@ def _issue(user: User, family_id: UUID, ends_at: datetime, device: Device, db: S
             family_id=family_id,
             token_hash=security.token_hash(token),
             expires_at=min(ends_at, clock.now() + IDLE),
+            authenticated_at=authenticated_at,
             user_agent=(device.user_agent or "")[:300] or None,
             ip=device.ip,
         )
@@ -264,6 +273,7 @@ def _issue(user: User, family_id: UUID, ends_at: datetime, device: Device, db: S
             tenant_id=user.tenant_id,
             session_version=user.session_version,
             family_id=family_id,
+            authenticated_at=authenticated_at,
         ),
         refresh_token=token,
         expires_in=int(security.access_lifetime().total_seconds()),
@@ -299,7 +309,7 @@ def _rotate(
         select(func.min(RefreshToken.created_at)).where(RefreshToken.family_id == row.family_id)
     )
     ends_at = (began or row.created_at) + security.refresh_lifetime()
-    return user, _issue(user, row.family_id, ends_at, device, db)
+    return user, _issue(user, row.family_id, ends_at, row.authenticated_at, device, db)
 
 
 def _revoke(family_id: UUID, db: Session, *, user_id: UUID) -> UUID | None:

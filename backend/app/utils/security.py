@@ -26,7 +26,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from app import clock
 from app.errors import TokenExpired, Unauthenticated
 
-ISSUER, AUDIENCE, TOKEN_TYPE = "inboxgrove", "inboxgrove-api", "at+jwt"
+ISSUER, TOKEN_TYPE = "inboxgrove", "at+jwt"
+AUDIENCE, ADMIN_AUDIENCE = "inboxgrove-api", "inboxgrove-admin"
+"""Tenants' people and the platform's operators: a token of one is nothing to the other."""
+
+OPERATOR_LIFETIME = timedelta(minutes=60)
 _LEEWAY = timedelta(seconds=5)
 """How far the clocks of two of our processes may differ."""
 
@@ -42,8 +46,8 @@ _HEAD = 1 + 4
 
 @dataclass(frozen=True)
 class _Secrets:
-    signing_key: bytes
-    kid: str
+    signing_keys: dict[str, bytes]
+    """By the id that a token names; the first one signs, all of them verify."""
     ciphers: dict[bytes, AESGCM]
     """By key id: the first four bytes of the key's SHA-256. The first one encrypts."""
     newest: bytes
@@ -57,15 +61,16 @@ _configured: _Secrets | None = None
 
 def configure(
     *,
-    signing_key: str,
+    signing_keys: Sequence[str],
     encryption_keys: Sequence[str],
     inbox_pepper: str,
     access_token_minutes: int = 15,
     refresh_token_days: int = 30,
 ) -> None:
-    """Set the keys of this process. `encryption_keys`: URL-safe base64 of 32 bytes, newest first.
+    """Set the keys of this process, newest first: the first is used, the others are still read.
 
-    Raises ValueError for a key of another length.
+    `encryption_keys` are URL-safe base64 of 32 bytes. Raises ValueError for another length, and
+    when there is none of a kind.
     """
     global _configured
     ciphers: dict[bytes, AESGCM] = {}
@@ -74,12 +79,14 @@ def configure(
         if len(key) != 32:
             raise ValueError("An encryption key is URL-safe base64 of exactly 32 bytes.")
         ciphers[hashlib.sha256(key).digest()[:4]] = AESGCM(key)
-    if not ciphers:
-        raise ValueError("At least one encryption key is needed.")
+    if not ciphers or not signing_keys:
+        raise ValueError("At least one encryption key and one signing key are needed.")
     _configured = _Secrets(
-        signing_key=signing_key.encode(),
         # From a keyed hash, so that the id in a token tells nothing about the key.
-        kid=hmac.new(signing_key.encode(), b"kid", hashlib.sha256).hexdigest()[:8],
+        signing_keys={
+            hmac.new(key.encode(), b"kid", hashlib.sha256).hexdigest()[:8]: key.encode()
+            for key in signing_keys
+        },
         ciphers=ciphers,
         newest=next(iter(ciphers)),
         pepper=inbox_pepper.encode(),
@@ -194,14 +201,50 @@ def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
+def new_secret() -> bytes:
+    """256 random bits, for rules/api_keys.py to write as a key."""
+    return secrets.token_bytes(32)
+
+
+def new_totp_secret() -> str:
+    """160 random bits in base 32, the length that RFC 4226, section 4 (R6) recommends."""
+    return base64.b32encode(secrets.token_bytes(20)).decode()
+
+
+def recovery_codes(count: int = 10) -> list[str]:
+    """One-time codes of 80 bits: `abcd-efgh-ijkl-mnop`, in base 32 and lower case."""
+    texts = [base64.b32encode(secrets.token_bytes(10)).decode().lower() for _ in range(count)]
+    return ["-".join(text[i : i + 4] for i in range(0, 16, 4)) for text in texts]
+
+
+def recovery_code_hash(text: str) -> bytes:
+    """SHA-256 of a recovery code, however a person typed it: case, spaces and dashes are gone."""
+    return token_hash("".join(filter(str.isalnum, text)).lower())
+
+
+# Access tokens (RFC 9068, RFC 8725) -------------------------------------------------------------
+
+
 @dataclass(frozen=True)
 class AccessClaims:
-    """What a valid access token says."""
+    """What a valid access token of a tenant's person says."""
 
     user_id: UUID
     tenant_id: UUID
     session_version: int
     family_id: UUID
+    authenticated_at: datetime
+    """When the person last showed credentials."""
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class OperatorClaims:
+    """What a valid access token of a platform operator says."""
+
+    operator_id: UUID
+    session_version: int
+    authenticated_at: datetime
     expires_at: datetime
 
 
@@ -215,44 +258,102 @@ def refresh_lifetime() -> timedelta:
     return _secrets().refresh_lifetime
 
 
-def access_token(*, user_id: UUID, tenant_id: UUID, session_version: int, family_id: UUID) -> str:
+def access_token(
+    *,
+    user_id: UUID,
+    tenant_id: UUID,
+    session_version: int,
+    family_id: UUID,
+    authenticated_at: datetime,
+) -> str:
     """A signed JWT (RFC 9068) that is good for `access_lifetime()`."""
-    known, now = _secrets(), clock.now()
-    claims = {
-        "iss": ISSUER,
-        "aud": AUDIENCE,
-        "sub": str(user_id),
-        "tid": str(tenant_id),
-        "sv": session_version,
-        "fam": str(family_id),
-        "jti": str(uuid4()),
-        "iat": int(now.timestamp()),
-        "nbf": int(now.timestamp()),
-        "exp": int((now + known.access_lifetime).timestamp()),
-    }
-    return jwt.encode(
-        claims, known.signing_key, algorithm="HS256", headers={"typ": TOKEN_TYPE, "kid": known.kid}
+    return _sign(
+        AUDIENCE,
+        access_lifetime(),
+        sub=str(user_id),
+        tid=str(tenant_id),
+        sv=session_version,
+        fam=str(family_id),
+        auth_time=int(authenticated_at.timestamp()),
     )
 
 
 def read_access_token(token: str) -> AccessClaims:
-    """The claims of a token of ours. Raises TokenExpired, else Unauthenticated.
+    """The claims of a token of ours. Raises TokenExpired, else Unauthenticated."""
+    claims = _read(token, AUDIENCE)
+    try:
+        return AccessClaims(
+            user_id=UUID(claims["sub"]),
+            tenant_id=UUID(claims["tid"]),
+            session_version=int(claims["sv"]),
+            family_id=UUID(claims["fam"]),
+            authenticated_at=datetime.fromtimestamp(int(claims["auth_time"]), UTC),
+            expires_at=datetime.fromtimestamp(int(claims["exp"]), UTC),
+        )
+    except _MALFORMED:
+        raise Unauthenticated from None
 
-    One algorithm, type, issuer, audience and key (RFC 8725); a key named in the token is ignored.
+
+def operator_token(*, operator_id: UUID, session_version: int, authenticated_at: datetime) -> str:
+    """The same for a platform operator, good for `OPERATOR_LIFETIME`."""
+    return _sign(
+        ADMIN_AUDIENCE,
+        OPERATOR_LIFETIME,
+        sub=str(operator_id),
+        sv=session_version,
+        auth_time=int(authenticated_at.timestamp()),
+    )
+
+
+def read_operator_token(token: str) -> OperatorClaims:
+    """The claims of an operator's token. Raises TokenExpired, else Unauthenticated."""
+    claims = _read(token, ADMIN_AUDIENCE)
+    try:
+        return OperatorClaims(
+            operator_id=UUID(claims["sub"]),
+            session_version=int(claims["sv"]),
+            authenticated_at=datetime.fromtimestamp(int(claims["auth_time"]), UTC),
+            expires_at=datetime.fromtimestamp(int(claims["exp"]), UTC),
+        )
+    except _MALFORMED:
+        raise Unauthenticated from None
+
+
+_MALFORMED = (ValueError, KeyError, TypeError, OverflowError, AttributeError, OSError)
+
+
+def _sign(audience: str, lifetime: timedelta, **claims: Any) -> str:
+    kid, key = next(iter(_secrets().signing_keys.items()))
+    now = clock.now()
+    claims |= {
+        "iss": ISSUER,
+        "aud": audience,
+        "jti": str(uuid4()),
+        "iat": int(now.timestamp()),
+        "nbf": int(now.timestamp()),
+        "exp": int((now + lifetime).timestamp()),
+    }
+    return jwt.encode(claims, key, algorithm="HS256", headers={"typ": TOKEN_TYPE, "kid": kid})
+
+
+def _read(token: str, audience: str) -> dict[str, Any]:
+    """One algorithm, one type, our own keys by id, issuer and audience (RFC 8725).
+
+    What a token says about keys beyond the id of one of ours is ignored.
     """
-    known = _secrets()
     try:
         head = jwt.get_unverified_header(token)
-        if head.get("typ") != TOKEN_TYPE or head.get("kid") != known.kid:
+        key = _secrets().signing_keys.get(head.get("kid", ""))
+        if head.get("typ") != TOKEN_TYPE or key is None:
             raise Unauthenticated
         claims: dict[str, Any] = jwt.decode(
             token,
-            known.signing_key,
+            key,
             algorithms=["HS256"],
-            audience=AUDIENCE,
+            audience=audience,
             issuer=ISSUER,
             options={
-                "require": ["exp", "iat", "nbf", "sub"],
+                "require": ["exp", "iat", "nbf", "sub", "jti"],
                 # PyJWT would ask the system's clock; ours is asked below.
                 "verify_exp": False,
                 "verify_iat": False,
@@ -261,18 +362,11 @@ def read_access_token(token: str) -> AccessClaims:
         )
         expires_at = datetime.fromtimestamp(int(claims["exp"]), UTC)
         begins_at = datetime.fromtimestamp(int(claims["nbf"]), UTC)
-        read = AccessClaims(
-            user_id=UUID(claims["sub"]),
-            tenant_id=UUID(claims["tid"]),
-            session_version=int(claims["sv"]),
-            family_id=UUID(claims["fam"]),
-            expires_at=expires_at,
-        )
-    except (jwt.PyJWTError, ValueError, KeyError, TypeError, OverflowError, AttributeError):
+    except (jwt.PyJWTError, *_MALFORMED):
         raise Unauthenticated from None
     now = clock.now()
     if now < begins_at - _LEEWAY:
         raise Unauthenticated
     if now >= expires_at:
         raise TokenExpired
-    return read
+    return claims

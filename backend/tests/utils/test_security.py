@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -27,9 +28,12 @@ def new_key() -> str:
 OLD, NEW = new_key(), new_key()
 
 
-def configure(*keys: str, signing_key: str = "s" * 40, minutes: int = 15) -> None:
+OF_THE_DAY = "s" * 40
+
+
+def configure(*keys: str, signing_keys: tuple[str, ...] = (OF_THE_DAY,), minutes: int = 15) -> None:
     security.configure(
-        signing_key=signing_key,
+        signing_keys=signing_keys,
         encryption_keys=keys,
         inbox_pepper="pepper",
         access_token_minutes=minutes,
@@ -159,15 +163,59 @@ def test_tokens() -> None:
 
 def test_an_access_token_says_what_it_was_given() -> None:
     user, tenant, family = uuid4(), uuid4(), uuid4()
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
     token = security.access_token(
-        user_id=user, tenant_id=tenant, session_version=7, family_id=family
+        user_id=user,
+        tenant_id=tenant,
+        session_version=7,
+        family_id=family,
+        authenticated_at=now,
     )
     claims = security.read_access_token(token)
     assert (claims.user_id, claims.tenant_id, claims.family_id) == (user, tenant, family)
     assert claims.session_version == 7
-    configure(NEW, signing_key="t" * 40)
+    assert claims.authenticated_at == now
+
+
+def test_a_new_signing_key_leaves_the_one_before_in_force_until_it_is_dropped() -> None:
+    old = an_access_token()
+    configure(NEW, signing_keys=("t" * 40, OF_THE_DAY))
+    security.read_access_token(old)
+    new = an_access_token()
+    configure(NEW, signing_keys=("t" * 40,))
+    security.read_access_token(new)
+    with pytest.raises(security.Unauthenticated):
+        security.read_access_token(old)
+
+
+def test_a_token_for_people_is_none_for_operators_and_the_other_way_round() -> None:
+    operator = uuid4()
+    now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    token = security.operator_token(operator_id=operator, session_version=2, authenticated_at=now)
+    claims = security.read_operator_token(token)
+    assert (claims.operator_id, claims.session_version) == (operator, 2)
     with pytest.raises(security.Unauthenticated):
         security.read_access_token(token)
+    with pytest.raises(security.Unauthenticated):
+        security.read_operator_token(an_access_token())
+
+
+def test_recovery_codes_are_read_however_they_are_typed() -> None:
+    codes = security.recovery_codes()
+    assert len(set(codes)) == 10
+    assert all(len(code) == 19 for code in codes)
+    typed = f" {codes[0].upper().replace('-', ' ')} "
+    assert security.recovery_code_hash(typed) == security.recovery_code_hash(codes[0])
+
+
+def an_access_token() -> str:
+    return security.access_token(
+        user_id=uuid4(),
+        tenant_id=uuid4(),
+        session_version=1,
+        family_id=uuid4(),
+        authenticated_at=datetime(2026, 11, 23, 12, tzinfo=UTC),
+    )
 
 
 def test_without_keys_nothing_works() -> None:

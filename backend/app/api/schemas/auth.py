@@ -122,7 +122,10 @@ class PlanOut(Out):
 
 
 class MeOut(Out):
-    user: UserOut
+    user: UserOut | None
+    """null when an API key asks."""
+    permissions: list[str]
+    """What the caller may do, by role or by the key's scopes."""
     tenant: TenantOut
     plan: PlanOut
     limits: LimitsOut

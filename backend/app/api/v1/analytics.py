@@ -14,10 +14,11 @@ from app.api.deps import DB, CurrentTenant, requires
 from app.api.responses import Envelope, Page, ok, page
 from app.api.schemas import analytics as s
 from app.api.v1.plans import limits_out
-from app.database.models import AuditLog, Inbox, Role
+from app.database.models import AuditLog, Inbox
 from app.database.queries import accounts, pages
 from app.database.queries import analytics as queries
 from app.rules import plans
+from app.rules.permissions import Permission
 from app.services.subscription_service import SubscriptionService
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
@@ -25,7 +26,7 @@ router = APIRouter(prefix="/analytics", tags=["analytics"])
 _LONGEST = 366
 """Days in one report at most."""
 
-_READ = requires(Role.READ_ONLY, "analytics:read")
+_READ = requires(Permission.ANALYTICS_READ)
 From = Annotated[date | None, Query(alias="from", description="First day (UTC).")]
 To = Annotated[date | None, Query(description="Last day (UTC), included.")]
 
@@ -98,7 +99,7 @@ def inbox_report(inbox_id: UUID, db: DB, from_day: From = None, to: To = None) -
     )
 
 
-@router.get("/audit-log", response_model=Page[s.AuditOut], **requires(Role.ADMIN, "audit:read"))
+@router.get("/audit-log", response_model=Page[s.AuditOut], **requires(Permission.AUDIT_READ))
 def audit_log(
     db: DB,
     limit: Limit = 50,

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from app import errors
 from app.api.deps import (
     DB,
+    Person,
     Who,
     acts,
     address_of,
@@ -21,10 +22,10 @@ from app.api.deps import (
 from app.api.responses import Envelope, ok
 from app.api.schemas import auth as s
 from app.api.v1.plans import limits_out, plan_out
-from app.database.models import Role
 from app.database.queries import accounts
 from app.database.session import ALL_TENANTS, scope
 from app.rules import plans
+from app.rules.permissions import Permission
 from app.services.identity_service import Device, IdentityService, Registered
 from app.services.subscription_service import SubscriptionService
 
@@ -117,7 +118,7 @@ def logout(request: Request, db: DB, body: s.LogoutIn | None = None) -> Any:
 @router.get(
     "/me",
     response_model=Envelope[s.MeOut],
-    **requires(Role.READ_ONLY, "account:read", suspended_too=True),
+    **requires(Permission.ACCOUNT_READ, suspended_too=True, before_two_factor=True),
 )
 def me(principal: Who) -> Any:
     """The person, their company, its plan and how much of it is used."""
@@ -126,6 +127,7 @@ def me(principal: Who) -> Any:
     return ok(
         {
             "user": principal.user,
+            "permissions": sorted(principal.permissions),
             "tenant": tenant,
             "plan": plan_out(plan),
             "limits": limits_out(plan, SubscriptionService.limits_of(tenant)),
@@ -159,15 +161,15 @@ def resend_verification(body: s.ResendIn, request: Request, db: DB) -> Any:
 @router.get(
     "/sessions",
     response_model=Envelope[list[s.SessionOut]],
-    **requires(Role.READ_ONLY, "account:read"),
+    **requires(Permission.PROFILE_WRITE, suspended_too=True, person=True, before_two_factor=True),
 )
-def sessions(principal: Who, db: DB) -> Any:
+def sessions(person: Person, db: DB) -> Any:
     """Where this person is signed in."""
-    current = principal.claims.family_id
+    current = person.claims.family_id
     return ok(
         [
             {**vars(session), "current": session.id == current}
-            for session in accounts.sessions(db, principal.user.id)
+            for session in accounts.sessions(db, person.user.id)
         ]
     )
 
@@ -175,11 +177,17 @@ def sessions(principal: Who, db: DB) -> Any:
 @router.delete(
     "/sessions/{session_id}",
     response_model=Envelope[s.DoneOut],
-    **requires(Role.READ_ONLY, "account:write", audit_event="user_logged_out"),
+    **requires(
+        Permission.PROFILE_WRITE,
+        audit_event="user_logged_out",
+        suspended_too=True,
+        person=True,
+        before_two_factor=True,
+    ),
 )
-def end_session(session_id: UUID, principal: Who, db: DB) -> Any:
+def end_session(session_id: UUID, person: Person, db: DB) -> Any:
     """Sign out elsewhere; its access tokens stop with the next request."""
-    if not IdentityService.logout(session_id, principal.user.id, db):
+    if not IdentityService.logout(session_id, person.user.id, db):
         raise errors.NotFound(resource="session")
     return ok({"done": True})
 

@@ -19,7 +19,6 @@ from app.database.models import (
     DomainPurchase,
     Invoice,
     PaymentMethod,
-    Role,
     Tenant,
     Transaction,
     new_id,
@@ -27,6 +26,7 @@ from app.database.models import (
 from app.database.queries import accounts, pages
 from app.integrations import ports
 from app.rules import plans
+from app.rules.permissions import Permission
 from app.services.billing_service import BillingService
 from app.services.subscription_service import SubscriptionService
 
@@ -43,7 +43,7 @@ def list_plans() -> Any:
 @router.get(
     "/subscription",
     response_model=Envelope[s.SubscriptionOut],
-    **requires(Role.READ_ONLY, "billing:read", suspended_too=True),
+    **requires(Permission.BILLING_READ, suspended_too=True),
 )
 def subscription(tenant: EvenSuspendedTenant) -> Any:
     """What was bought, until when, and how much of it is used."""
@@ -55,7 +55,7 @@ def subscription(tenant: EvenSuspendedTenant) -> Any:
     status_code=201,
     response_model=Envelope[IntentOut],
     **requires(
-        Role.ADMIN, "billing:write", audit_event="card_requested", suspended_too=True,
+        Permission.BILLING_WRITE, audit_event="card_requested", suspended_too=True,
         idempotent=True, waits=True,
     ),
 )  # fmt: skip
@@ -68,7 +68,7 @@ def setup_intent(request: Request, tenant: EvenSuspendedTenant, db: DB) -> Any:
 @router.get(
     "/payment-methods",
     response_model=Envelope[list[s.PaymentMethodOut]],
-    **requires(Role.READ_ONLY, "billing:read", suspended_too=True),
+    **requires(Permission.BILLING_READ, suspended_too=True),
 )
 def payment_methods(db: DB) -> Any:
     """The cards on file, the default first."""
@@ -79,9 +79,7 @@ def payment_methods(db: DB) -> Any:
 @router.post(
     "/upgrade",
     response_model=Envelope[s.SubscriptionOut],
-    **requires(
-        Role.ADMIN, "billing:write", audit_event="plan_changed", idempotent=True, waits=True
-    ),
+    **requires(Permission.BILLING_WRITE, audit_event="plan_changed", idempotent=True, waits=True),
 )
 def upgrade(body: s.UpgradeIn, tenant: CurrentTenant, db: DB, key: Key = None) -> Any:
     """Move to a dearer plan now, prorated; on trial, begin to pay now."""
@@ -94,7 +92,7 @@ def upgrade(body: s.UpgradeIn, tenant: CurrentTenant, db: DB, key: Key = None) -
 @router.get(
     "/invoices",
     response_model=Page[s.InvoiceOut],
-    **requires(Role.READ_ONLY, "billing:read", suspended_too=True),
+    **requires(Permission.BILLING_READ, suspended_too=True),
 )
 def invoices(db: DB, limit: Limit = 50, cursor: Cursor = None) -> Any:
     """The newest first."""
@@ -107,7 +105,7 @@ def invoices(db: DB, limit: Limit = 50, cursor: Cursor = None) -> Any:
 @router.get(
     "/transactions",
     response_model=Page[s.TransactionOut],
-    **requires(Role.READ_ONLY, "billing:read", suspended_too=True),
+    **requires(Permission.BILLING_READ, suspended_too=True),
 )
 def transactions(
     db: DB,
@@ -131,9 +129,7 @@ def transactions(
     "/domain-purchase-intent",
     status_code=201,
     response_model=Envelope[s.PurchaseIntentOut],
-    **requires(
-        Role.ADMIN, "domains:write", audit_event="domain_quoted", idempotent=True, waits=True
-    ),
+    **requires(Permission.DOMAINS_BUY, audit_event="domain_quoted", idempotent=True, waits=True),
 )
 def domain_purchase_intent(
     body: s.PurchaseIntentIn, request: Request, tenant: CurrentTenant, db: DB

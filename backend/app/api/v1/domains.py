@@ -20,9 +20,10 @@ from app.api.idempotency import IdempotentRoute
 from app.api.responses import Envelope, Page, ok, page
 from app.api.schemas import domains as s
 from app.database import audit
-from app.database.models import Domain, DomainPurchase, DomainStatus, Role
+from app.database.models import Domain, DomainPurchase, DomainStatus
 from app.database.queries import accounts, jobs, pages
 from app.database.session import transaction
+from app.rules.permissions import Permission
 from app.services.domain_service import DomainService
 
 router = APIRouter(prefix="/domains", tags=["domains"], route_class=IdempotentRoute)
@@ -39,7 +40,7 @@ _SETTLED = frozenset(
 @router.post(
     "/search",
     response_model=Envelope[list[s.SearchOut]],
-    **requires(Role.READ_ONLY, "domains:read", waits=True),
+    **requires(Permission.DOMAINS_READ, waits=True),
 )
 def search(body: s.SearchIn) -> Any:
     """Which names can be bought, and for how much."""
@@ -51,8 +52,7 @@ def search(body: s.SearchIn) -> Any:
     status_code=202,
     response_model=Envelope[s.PurchaseOut],
     **requires(
-        Role.ADMIN,
-        "domains:write",
+        Permission.DOMAINS_BUY,
         audit_event="domain_purchase_requested",
         idempotent=True,
         waits=True,
@@ -67,7 +67,7 @@ def purchase(body: s.PurchaseIn, tenant: CurrentTenant, db: DB) -> Any:
     return ok({"domain": bought})
 
 
-@router.get("", response_model=Page[s.DomainOut], **requires(Role.READ_ONLY, "domains:read"))
+@router.get("", response_model=Page[s.DomainOut], **requires(Permission.DOMAINS_READ))
 def list_domains(
     db: DB,
     limit: Limit = 50,
@@ -84,7 +84,7 @@ def list_domains(
 @router.get(
     "/{domain_id}",
     response_model=Envelope[s.DomainWithSteps],
-    **requires(Role.READ_ONLY, "domains:read"),
+    **requires(Permission.DOMAINS_READ),
 )
 def get_domain(domain_id: UUID, db: DB) -> Any:
     """One name, and how far its set-up is."""
@@ -95,7 +95,7 @@ def get_domain(domain_id: UUID, db: DB) -> Any:
     "/{domain_id}/dns",
     response_model=Envelope[s.DNSOut],
     responses={200: {"content": {"text/dns": {"schema": {"type": "string"}}}}},
-    **requires(Role.READ_ONLY, "domains:read", waits=True),
+    **requires(Permission.DOMAINS_READ, waits=True),
 )
 def dns(
     domain_id: UUID,
@@ -124,7 +124,7 @@ def dns(
     "/{domain_id}/verify",
     status_code=202,
     response_model=Envelope[s.DomainWithSteps],
-    **requires(Role.MEMBER, "domains:write", audit_event="domain_verification_requested"),
+    **requires(Permission.DOMAINS_WRITE, audit_event="domain_verification_requested"),
 )
 def verify(domain_id: UUID, db: DB) -> Any:
     """Look at the records again now, instead of waiting for the next round."""
@@ -139,7 +139,7 @@ def verify(domain_id: UUID, db: DB) -> Any:
     "/{domain_id}/events",
     response_class=EventSourceResponse,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
-    **requires(Role.READ_ONLY, "domains:read"),
+    **requires(Permission.DOMAINS_READ),
 )
 def events(domain_id: UUID, tenant: CurrentTenant, db: DB) -> EventSourceResponse:
     """Server-sent events: `steps` whenever something changed, `done` when nothing more will."""

@@ -23,10 +23,10 @@ from app.database.models import (
     Inbox,
     InboxStatus,
     Provision,
-    Role,
     Suppression,
 )
 from app.database.queries import accounts, pages
+from app.rules.permissions import Permission
 from app.services.inbox_service import InboxService
 from app.services.provisioning_service import ProvisioningService
 from app.services.suppression_service import SuppressionService
@@ -43,7 +43,7 @@ Text = Annotated[str | None, Query(max_length=320, description="A part of the ad
     "/provision",
     status_code=201,
     response_model=Envelope[s.ProvisionOut],
-    **requires(Role.MEMBER, "inboxes:write", audit_event="inbox_provisioned", idempotent=True),
+    **requires(Permission.INBOXES_WRITE, audit_event="inbox_provisioned", idempotent=True),
 )
 def provision(body: s.ProvisionIn, tenant: CurrentTenant, db: DB) -> Any:
     """The Magic Button: so many inboxes, or none. The passwords are in `csv_data`, this once."""
@@ -63,7 +63,7 @@ def provision(body: s.ProvisionIn, tenant: CurrentTenant, db: DB) -> Any:
     "/provisions/{provision_id}/csv",
     response_class=StreamingResponse,
     responses=_CSV,
-    **requires(Role.MEMBER, "credentials:export", audit_event="credentials_exported"),
+    **requires(Permission.CREDENTIALS_EXPORT, audit_event="credentials_exported"),
 )
 def provision_csv(provision_id: UUID, tenant: CurrentTenant, db: DB) -> StreamingResponse:
     """The generic credential file of one provision."""
@@ -78,7 +78,7 @@ def provision_csv(provision_id: UUID, tenant: CurrentTenant, db: DB) -> Streamin
     "/exports",
     response_class=StreamingResponse,
     responses=_CSV,
-    **requires(Role.MEMBER, "credentials:export", audit_event="credentials_exported"),
+    **requires(Permission.CREDENTIALS_EXPORT, audit_event="credentials_exported"),
 )
 def export(body: s.ExportIn, tenant: CurrentTenant, db: DB) -> StreamingResponse:
     """A credential file as the named tool imports it. Our inboxes only send: IMAP stays empty."""
@@ -98,7 +98,7 @@ def export(body: s.ExportIn, tenant: CurrentTenant, db: DB) -> StreamingResponse
     return csv_file(lines, f"inboxes-{body.format}.csv")
 
 
-@router.get("/inboxes", response_model=Page[s.InboxOut], **requires(Role.READ_ONLY, "inboxes:read"))
+@router.get("/inboxes", response_model=Page[s.InboxOut], **requires(Permission.INBOXES_READ))
 def list_inboxes(
     db: DB,
     limit: Limit = 50,
@@ -122,7 +122,7 @@ def list_inboxes(
 @router.get(
     "/inboxes/{inbox_id}",
     response_model=Envelope[s.InboxOut],
-    **requires(Role.READ_ONLY, "inboxes:read"),
+    **requires(Permission.INBOXES_READ),
 )
 def get_inbox(inbox_id: UUID, db: DB) -> Any:
     """One inbox."""
@@ -132,7 +132,7 @@ def get_inbox(inbox_id: UUID, db: DB) -> Any:
 @router.patch(
     "/inboxes/{inbox_id}",
     response_model=Envelope[s.InboxOut],
-    **requires(Role.MEMBER, "inboxes:write", audit_event="inbox_paused"),
+    **requires(Permission.INBOXES_WRITE, audit_event="inbox_paused"),
 )
 def patch_inbox(inbox_id: UUID, body: s.InboxPatch, db: DB) -> Any:
     """Pause or resume."""
@@ -142,7 +142,7 @@ def patch_inbox(inbox_id: UUID, body: s.InboxPatch, db: DB) -> Any:
 @router.delete(
     "/inboxes/{inbox_id}",
     response_model=Envelope[s.InboxOut],
-    **requires(Role.MEMBER, "inboxes:write", audit_event="inbox_deleted"),
+    **requires(Permission.INBOXES_WRITE, audit_event="inbox_deleted"),
 )
 def delete_inbox(inbox_id: UUID, db: DB) -> Any:
     """Delete for good; its room in the plan is free again, its address is not."""
@@ -153,7 +153,7 @@ def delete_inbox(inbox_id: UUID, db: DB) -> Any:
     "/inboxes/{inbox_id}/rotate-password",
     response_model=Envelope[s.PasswordOut],
     **requires(
-        Role.MEMBER, "credentials:export", audit_event="inbox_password_rotated", idempotent=True
+        Permission.CREDENTIALS_EXPORT, audit_event="inbox_password_rotated", idempotent=True
     ),
 )
 def rotate_password(inbox_id: UUID, db: DB) -> Any:
@@ -165,7 +165,7 @@ def rotate_password(inbox_id: UUID, db: DB) -> Any:
 @router.get(
     "/suppressions",
     response_model=Page[s.SuppressionOut],
-    **requires(Role.READ_ONLY, "suppressions:read"),
+    **requires(Permission.SUPPRESSIONS_READ),
 )
 def list_suppressions(db: DB, limit: Limit = 50, cursor: Cursor = None, q: Text = None) -> Any:
     """The newest first."""
@@ -183,9 +183,7 @@ def list_suppressions(db: DB, limit: Limit = 50, cursor: Cursor = None, q: Text 
     "/suppressions",
     status_code=201,
     response_model=Envelope[s.AddedOut],
-    **requires(
-        Role.MEMBER, "suppressions:write", audit_event="suppressions_added", idempotent=True
-    ),
+    **requires(Permission.SUPPRESSIONS_WRITE, audit_event="suppressions_added", idempotent=True),
 )
 def add_suppressions(body: s.SuppressionsIn, tenant: CurrentTenant, db: DB) -> Any:
     """Addresses, or domains as `@example.com`, that no inbox of this tenant may mail."""
@@ -195,7 +193,7 @@ def add_suppressions(body: s.SuppressionsIn, tenant: CurrentTenant, db: DB) -> A
 @router.delete(
     "/suppressions/{suppression_id}",
     response_model=Envelope[DoneOut],
-    **requires(Role.MEMBER, "suppressions:write", audit_event="suppression_removed"),
+    **requires(Permission.SUPPRESSIONS_WRITE, audit_event="suppression_removed"),
 )
 def remove_suppression(suppression_id: UUID, tenant: CurrentTenant, db: DB) -> Any:
     """Allow mail to this target again."""
