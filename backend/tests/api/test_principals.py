@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app import clock
-from app.database.models import APIKey, Tenant, User
+from app.database.models import APIKey, RefreshToken, Tenant, User
 from app.database.session import ALL_TENANTS, transaction
 from app.rules import api_keys
 from app.utils import security
@@ -147,3 +147,27 @@ def test_somebody_without_a_second_factor_must_set_one_up_first(signed_in: Custo
     with transaction(tenant=ALL_TENANTS) as db:
         db.query(User).update({"two_factor_enabled": True})
     assert signed_in.http.get("/domains").status_code == 200
+
+
+def test_credentials_leave_only_towards_somebody_who_just_proved_who_they_are(
+    paying: Customer, world: Running, key_of
+) -> None:
+    program = key_of(paying, "credentials:export")
+    export = {"format": "generic"}
+    assert paying.http.post("/infrastructure/exports", json=export).status_code == 200
+    with transaction(tenant=ALL_TENANTS) as db:
+        user = db.query(User).one()
+        family = db.query(RefreshToken).filter_by(user_id=user.id).first()
+        old = security.access_token(
+            user_id=user.id,
+            tenant_id=user.tenant_id,
+            session_version=user.session_version,
+            family_id=family.family_id,
+            authenticated_at=clock.now() - timedelta(minutes=16),
+        )
+    paying.http.headers["Authorization"] = f"Bearer {old}"
+    assert paying.http.get("/domains").status_code == 200
+    refused = paying.http.post("/infrastructure/exports", json=export)
+    assert code_of(refused) == (401, "REAUTHENTICATION_REQUIRED")
+    # A key was given for exactly this, and a program has no password to show again.
+    assert program.post("/infrastructure/exports", json=export).status_code == 200

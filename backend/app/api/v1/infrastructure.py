@@ -63,7 +63,7 @@ def provision(body: s.ProvisionIn, tenant: CurrentTenant, db: DB) -> Any:
     "/provisions/{provision_id}/csv",
     response_class=StreamingResponse,
     responses=_CSV,
-    **requires(Permission.CREDENTIALS_EXPORT, audit_event="credentials_exported"),
+    **requires(Permission.CREDENTIALS_EXPORT, audit_event="credentials_exported", recent=True),
 )
 def provision_csv(provision_id: UUID, tenant: CurrentTenant, db: DB) -> StreamingResponse:
     """The generic credential file of one provision."""
@@ -78,7 +78,7 @@ def provision_csv(provision_id: UUID, tenant: CurrentTenant, db: DB) -> Streamin
     "/exports",
     response_class=StreamingResponse,
     responses=_CSV,
-    **requires(Permission.CREDENTIALS_EXPORT, audit_event="credentials_exported"),
+    **requires(Permission.CREDENTIALS_EXPORT, audit_event="credentials_exported", recent=True),
 )
 def export(body: s.ExportIn, tenant: CurrentTenant, db: DB) -> StreamingResponse:
     """A credential file as the named tool imports it. Our inboxes only send: IMAP stays empty."""
