@@ -33,6 +33,8 @@ _EXPOSED = (
     "RateLimit-Limit",
     "RateLimit-Remaining",
     "RateLimit-Reset",
+    "RateLimit-Policy",
+    "RateLimit",
     "Retry-After",
     "Idempotency-Replayed",
 )
@@ -74,6 +76,7 @@ async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     yield
     ports.current().close()
     app.state.redis.close()
+    app.state.limiter.close()
     engine.dispose()
 
 

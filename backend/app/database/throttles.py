@@ -29,7 +29,8 @@ def spend(name: str, **subjects: str) -> None:
 
     `subjects` are `account` (an address or an id) and `address` (an IP address), as the door needs.
     Raises RateLimited with `retry_after` when a limit is reached, KeyError for an unknown door or a
-    missing subject. Exact under concurrency.
+    missing subject. Exact under concurrency. Call it before the first statement of a transaction of
+    your own: who holds one connection while waiting for another can wait for ever.
     """
     limits = _limits(name, subjects)
     now = clock.now()

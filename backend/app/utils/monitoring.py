@@ -46,6 +46,11 @@ INGESTED = Counter("ig_delivery_records_total", "Log records of the relay.", ["r
 LIMITER_FALLBACKS = Counter(
     "ig_rate_limit_fallbacks_total", "Requests counted locally because Redis was away."
 )
+LIMITER_LOCAL = Gauge(
+    "ig_rate_limit_local",
+    "1 while requests are counted by each process alone, at half the limits.",
+    multiprocess_mode="mostrecent",
+)
 THROTTLED = Counter(
     "ig_throttle_attempts_total",
     "Attempts at doors that guessers try: passed, refused, refunded (they succeeded).",
