@@ -37,6 +37,41 @@ class VerificationRequested(TenantEvent):
 
 
 @dataclass(frozen=True)
+class PasswordResetRequested(TenantEvent):
+    user_id: UUID
+
+
+@dataclass(frozen=True)
+class PasswordChanged(TenantEvent):
+    user_id: UUID
+
+
+@dataclass(frozen=True)
+class TwoFactorEnabled(TenantEvent):
+    user_id: UUID
+
+
+@dataclass(frozen=True)
+class TwoFactorDisabled(TenantEvent):
+    user_id: UUID
+
+
+@dataclass(frozen=True)
+class RecoveryCodesRenewed(TenantEvent):
+    user_id: UUID
+
+
+@dataclass(frozen=True)
+class RecoveryCodeUsed(TenantEvent):
+    user_id: UUID
+
+
+@dataclass(frozen=True)
+class InvitationIssued(TenantEvent):
+    invitation_id: UUID
+
+
+@dataclass(frozen=True)
 class TenantSuspended(TenantEvent):
     pass
 

@@ -14,7 +14,17 @@ from app import wiring
 from app.api import docs, internal, pages, probes, webhooks, webhooks_kumomta
 from app.api.lanes import Lanes
 from app.api.responses import ERRORS
-from app.api.v1 import admin, analytics, auth, billing, domains, infrastructure
+from app.api.v1 import (
+    admin,
+    analytics,
+    api_keys,
+    auth,
+    billing,
+    domains,
+    infrastructure,
+    team,
+    two_factor,
+)
 from app.config import Settings
 from app.database import migrations
 from app.database.session import engine
@@ -122,7 +132,8 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
-    for area in (auth, billing, domains, infrastructure, analytics, admin):
+    people = (auth, two_factor, team, api_keys)
+    for area in (*people, billing, domains, infrastructure, analytics, admin):
         router.include_router(area.router)
     return router
 

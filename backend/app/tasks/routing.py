@@ -10,6 +10,13 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # Identity
         e.TenantRegistered: ("billing.send_verification_mail",),
         e.VerificationRequested: ("billing.send_verification_mail",),
+        e.PasswordResetRequested: ("accounts.send_password_reset",),
+        e.PasswordChanged: ("accounts.tell_password_changed",),
+        e.TwoFactorEnabled: ("accounts.tell_two_factor_enabled",),
+        e.TwoFactorDisabled: ("accounts.tell_two_factor_disabled",),
+        e.RecoveryCodesRenewed: ("accounts.tell_recovery_codes_renewed",),
+        e.RecoveryCodeUsed: ("accounts.tell_recovery_code_used",),
+        e.InvitationIssued: ("accounts.send_invitation",),
         # Money
         e.ProviderEventReceived: ("billing.handle_provider_event",),
         e.PlanChanged: ("provisioning.apply_plan_limits",),
@@ -42,6 +49,12 @@ ROUTES: dict[str, tuple[str, ...]] = {
 
 UNSTOPPABLE = frozenset(
     {
+        "accounts.send_password_reset",
+        "accounts.tell_password_changed",
+        "accounts.tell_recovery_code_used",
+        "accounts.tell_recovery_codes_renewed",
+        "accounts.tell_two_factor_disabled",
+        "accounts.tell_two_factor_enabled",
         "billing.handle_provider_event",
         "billing.capture_purchase",
         "billing.release_purchase",
@@ -51,9 +64,11 @@ UNSTOPPABLE = frozenset(
         "monitoring.revive_tenant",
     }
 )
-"""What goes on while a tenant is suspended: money already in flight, and the kill switch itself."""
+"""What goes on while a tenant is suspended: money already in flight, the kill switch itself, and
+what people are told about the safety of their own account."""
 
 QUEUES: dict[str, str] = {
+    "accounts": "default",
     "billing": "money",
     "domains": "money",
     "provisioning": "provision",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
@@ -24,6 +24,41 @@ please confirm that this address is yours:
 {{ link }}
 
 The link works for {{ hours }} hours. If you did not sign up at InboxGrove, ignore this message.
+""",
+    "invitation": """\
+Hello,
+
+{{ inviter }} invites you to join {{ company }} at InboxGrove. Choose a password here:
+
+{{ link }}
+
+The link works once, for {{ days }} days. If you did not expect it, ignore this message.
+""",
+    "second_factor": """\
+Hello {{ name }},
+
+{{ event }}
+
+{{ remedy }}
+""",
+    "password_reset": """\
+Hello {{ name }},
+
+somebody asked for a new password for your account. Choose it here:
+
+{{ link }}
+
+The link works once, for {{ minutes }} minutes. If it was not you, ignore this message: your password \
+stays as it is.
+""",
+    "password_changed": """\
+Hello {{ name }},
+
+the password of your account was changed at {{ changed_at }} UTC, and every other session was signed out.
+
+If this was not you, choose a new password at once and answer this message:
+
+{{ link }}
 """,
     "receipt": """\
 Hello {{ company }},
@@ -90,6 +125,67 @@ def _render(template: str, subject: str, **values: object) -> Mail:
 def verification(*, name: str, link: str, hours: int) -> Mail:
     """Asks a new user to confirm the address."""
     return _render("verification", "Confirm your e-mail address", name=name, link=link, hours=hours)
+
+
+def password_reset(*, name: str, link: str, minutes: int) -> Mail:
+    """Carries the link by which a forgotten password is replaced."""
+    return _render("password_reset", "Choose a new password", name=name, link=link, minutes=minutes)
+
+
+def password_changed(*, name: str, changed_at: datetime, link: str) -> Mail:
+    """Tells a person that the password is another one now; `link` leads to a new one."""
+    return _render(
+        "password_changed",
+        "Your password was changed",
+        name=name,
+        changed_at=f"{changed_at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        link=link,
+    )
+
+
+def invitation(*, inviter: str, company: str, link: str, days: int) -> Mail:
+    """Asks somebody to join a company; `inviter` is a name, or words for somebody who left."""
+    return _render(
+        "invitation",
+        f"{company} invites you to InboxGrove",
+        inviter=inviter,
+        company=company,
+        link=link,
+        days=days,
+    )
+
+
+SECOND_FACTOR = {
+    "enabled": (
+        "Two-factor authentication is on",
+        "two-factor authentication was switched on for your account; every other session ended.",
+    ),
+    "disabled": (
+        "Two-factor authentication is off",
+        "two-factor authentication was switched off for your account; every other session ended.",
+    ),
+    "recovery_codes_renewed": (
+        "New recovery codes",
+        "new recovery codes were made for your account. Earlier ones do not work any more.",
+    ),
+    "recovery_code_used": (
+        "A recovery code was used",
+        "a recovery code was used to confirm that it is you. It does not work again.",
+    ),
+}
+"""What happened to (subject, in words)."""
+
+
+def second_factor(*, name: str, what: str, left: int) -> Mail:
+    """Tells a person what was done to their second factor; KeyError unless SECOND_FACTOR has it.
+
+    `left` is how many recovery codes can still be used.
+    """
+    subject, event = SECOND_FACTOR[what]
+    if what == "recovery_code_used":
+        event += f" Codes left: {left}."
+    remedy = "If this was not you, change your password now and answer this message."
+    return _render("second_factor", subject, name=name, event=event, remedy=remedy)
 
 
 def receipt(
