@@ -188,7 +188,7 @@ def ops(context: typer.Context) -> None:
 
 @cli.command(context_settings=PASS_ON)
 def admin(context: typer.Context) -> None:
-    """Look after the people who run the platform: create-operator."""
+    """Look after the people who run the platform: create-operator, list-operators, and more."""
     _adopt_running_stack()
     from app.ops import admin_app
 

@@ -5,17 +5,25 @@ Every command takes --json; `invariants` and `outbox` leave with 1 when somethin
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from app.services.operator_service import Credentials
 
 ops_app = typer.Typer(no_args_is_help=True, help="Look after a running platform.")
 admin_app = typer.Typer(no_args_is_help=True, help="Make operators and their access.")
 
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Note = Annotated[str | None, typer.Option(help="For the tenant to read.")]
+Name = Annotated[str, typer.Argument(help="The operator's name.")]
 
 
 def _show(result: Mapping[str, Any], as_json: bool) -> None:
@@ -54,12 +62,14 @@ def outbox(
     from app import wiring
     from app.database.queries import jobs as queries
     from app.database.session import ALL_TENANTS, transaction
+    from app.services.operator_service import OperatorService
 
     wiring.boot()
+    _act_from_a_shell()
     with transaction(tenant=ALL_TENANTS) as db:
         replayed = 0
         if replay is not None:
-            replayed = queries.replay(db, None if replay == "all" else UUID(replay))
+            replayed = OperatorService.replay(None if replay == "all" else UUID(replay), db)
         result = {**queries.summary(db), "replayed": replayed}
     _show(result, as_json)
     raise typer.Exit(1 if result["dead"] else 0)
@@ -89,58 +99,143 @@ def kill(
     reason: Annotated[
         str, typer.Option(help="spam_complaint, blacklisted, payment_failed, terms_violation")
     ] = "terms_violation",
+    note: Note = None,
     as_json: AsJSON = False,
 ) -> None:
     """Suspend a tenant: the API refuses at once, the relay within seconds."""
-    _switch(tenant_id, reason, as_json)
+    _switch(tenant_id, reason, note, as_json)
 
 
 @ops_app.command()
-def unkill(tenant_id: str, as_json: AsJSON = False) -> None:
+def unkill(tenant_id: str, note: Note = None, as_json: AsJSON = False) -> None:
     """Reinstate a suspended tenant."""
-    _switch(tenant_id, None, as_json)
+    _switch(tenant_id, None, note, as_json)
 
 
-def _switch(tenant_id: str, reason: str | None, as_json: bool) -> None:
-    from app import errors, wiring
-    from app.database.models import Tenant
-    from app.database.session import ALL_TENANTS, transaction
-    from app.services.subscription_service import SubscriptionService
+def _switch(tenant_id: str, reason: str | None, note: str | None, as_json: bool) -> None:
+    from app.services.operator_service import OperatorService
 
-    wiring.boot()
-    try:
-        with transaction(tenant=ALL_TENANTS) as db:
-            tenant = db.get(Tenant, UUID(tenant_id))
-            if tenant is None:
-                raise errors.NotFound(resource="tenant")
-            if reason is None:
-                tenant = SubscriptionService.reinstate_tenant(tenant, db)
-            else:
-                tenant = SubscriptionService.suspend_tenant(tenant, reason, db)
-            result = {
-                "tenant_id": tenant.id,
-                "is_suspended": tenant.is_suspended,
-                "reason": tenant.suspension_reason,
-            }
-    except (errors.InboxGroveError, ValueError) as error:
-        typer.echo(f"Not done: {error}", err=True)
-        raise typer.Exit(1) from None
-    _show(result, as_json)
+    def turn(db: Session) -> dict[str, Any]:
+        if reason is None:
+            tenant = OperatorService.reinstate(UUID(tenant_id), db, note=note)
+        else:
+            tenant = OperatorService.suspend(UUID(tenant_id), reason, db, note=note)
+        return {
+            "tenant_id": tenant.id,
+            "is_suspended": tenant.is_suspended,
+            "reason": tenant.suspension_reason,
+        }
+
+    _show(_do(turn), as_json)
 
 
 @admin_app.command("create-operator")
-def create_operator(name: str, as_json: AsJSON = False) -> None:
-    """Make a platform operator and print the access token, once."""
-    from app import wiring
-    from app.database.models import Operator
+def create_operator(name: Name, as_json: AsJSON = False) -> None:
+    """Make a platform operator; print the token and the second factor's secret, once."""
+    from app.services.operator_service import OperatorService
+
+    _hand_over(_do(lambda db: _credentials(OperatorService.create(name, db))), as_json)
+
+
+@admin_app.command("list-operators")
+def list_operators(as_json: AsJSON = False) -> None:
+    """Who may run the platform, and who might once."""
+    from app.database.queries import platform
+
+    def look(db: Session) -> dict[str, Any]:
+        return {
+            "operators": [
+                {
+                    "operator_id": operator.id,
+                    "name": operator.name,
+                    "second_factor": operator.totp_secret is not None,
+                    "created_at": operator.created_at,
+                    "last_used_at": operator.last_used_at,
+                    "revoked_at": operator.revoked_at,
+                }
+                for operator in platform.operators(db)
+            ]
+        }
+
+    result = _do(look)
+    if as_json:
+        _show(result, as_json)
+        return
+    for row in result["operators"]:
+        state = "active" if row["second_factor"] else "needs reset-operator-2fa"
+        if row["revoked_at"] is not None:
+            state = f"revoked {row['revoked_at']:%Y-%m-%d}"
+        used = "never used" if row["last_used_at"] is None else f"used {row['last_used_at']:%F %R}"
+        typer.echo(f"{row['operator_id']}  {row['name']}: {state}, {used}")
+
+
+@admin_app.command("revoke-operator")
+def revoke_operator(name: Name, as_json: AsJSON = False) -> None:
+    """End an operator's access for good, open sessions too."""
+    from app.services.operator_service import OperatorService
+
+    def revoke(db: Session) -> dict[str, Any]:
+        operator = OperatorService.revoke(name, db)
+        return {
+            "operator_id": operator.id,
+            "name": operator.name,
+            "revoked_at": operator.revoked_at,
+        }
+
+    _show(_do(revoke), as_json)
+
+
+@admin_app.command("reset-operator-2fa")
+def reset_operator_2fa(name: Name, as_json: AsJSON = False) -> None:
+    """Give an operator a new second factor and end their sessions; the token stays."""
+    from app.services.operator_service import OperatorService
+
+    _hand_over(_do(lambda db: _credentials(OperatorService.reset_two_factor(name, db))), as_json)
+
+
+def _do(deed: Callable[[Session], dict[str, Any]]) -> dict[str, Any]:
+    """Do it in one transaction, put down to the shell; exit 1 with the reason if it is refused."""
+    from app import errors, wiring
     from app.database.session import ALL_TENANTS, transaction
-    from app.utils import security
 
     wiring.boot()
-    token = f"ig_op_{security.new_token()}"
-    with transaction(tenant=ALL_TENANTS) as db:
-        operator = Operator(name=name, token_hash=security.token_hash(token))
-        db.add(operator)
-        db.flush()
-        result = {"operator_id": operator.id, "name": name, "token": token}
-    _show(result, as_json)
+    _act_from_a_shell()
+    try:
+        with transaction(tenant=ALL_TENANTS) as db:
+            return deed(db)
+    except (errors.InboxGroveError, ValueError) as error:
+        typer.echo(f"Not done: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _act_from_a_shell() -> None:
+    """Whoever has a shell on the platform is an operator, though none by name."""
+    from app.database import audit
+
+    audit.acting_as(audit.Actor("operator"))
+
+
+def _credentials(made: Credentials) -> dict[str, Any]:
+    shown = {
+        "operator_id": made.operator.id,
+        "name": made.operator.name,
+        "token": made.token,
+        "totp_secret": made.totp_secret,
+        "otpauth_uri": made.otpauth_uri,
+    }
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+def _hand_over(credentials: Mapping[str, Any], as_json: bool) -> None:
+    """Print what cannot be read again, for people with a QR code for their authenticator app."""
+    import segno
+
+    _show(credentials, as_json)
+    if as_json:
+        return
+    drawn = io.StringIO()
+    segno.make(credentials["otpauth_uri"], error="m", micro=False).terminal(drawn, compact=True)
+    # White on black whatever the terminal's colours are: many cameras cannot read it inverted.
+    lines = drawn.getvalue().splitlines()
+    typer.echo("\n".join(typer.style(line, fg="bright_white", bg="black") for line in lines))
+    typer.echo("Keep these now: they are not shown again.")

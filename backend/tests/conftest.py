@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.fixtures.actors",
     "tests.fixtures.domains",
     "tests.fixtures.customer",
+    "tests.fixtures.operators",
     "tests.fixtures.signed_in",
 ]
 

@@ -28,6 +28,8 @@ from app.database.models import APIKey, Operator, RefreshToken, Tenant, User
 from app.database.session import ALL_TENANTS, scope, transaction
 from app.rules import api_keys, permissions, plans
 from app.rules.permissions import Permission
+from app.rules.throttles import block_of
+from app.services import kill_switch
 from app.utils import security
 
 NOBODY = "nobody"
@@ -168,8 +170,7 @@ def get_tenant_even_suspended(principal: Who) -> Tenant:
 
 def get_current_tenant(principal: Who) -> Tenant:
     """The tenant that asks: authenticated, within its rate limit, not suspended."""
-    if principal.tenant.is_suspended:
-        raise errors.TenantSuspended(reason=str(principal.tenant.suspension_reason))
+    kill_switch.require_off(principal.tenant)
     return principal.tenant
 
 
@@ -189,7 +190,6 @@ def acts(request: Request, kind: str, id_: UUID | None) -> None:
 
 class Limiter(Protocol):
     def spend(self, who: str, limits: list[tuple[int, int]]) -> Any: ...
-    def look(self, who: str, limits: list[tuple[int, int]]) -> Any: ...
 
 
 def limiter_of(request: Request) -> Limiter:
@@ -212,7 +212,7 @@ def limit_by_address(request: Request) -> None:
     per_minute, per_hour = request.app.state.rates
     _spend(
         request,
-        f"address:{address_of(request)}",
+        f"address:{block_of(address_of(request))}",
         [(per_minute * _ANONYMOUS_FACTOR, 60), (per_hour * _ANONYMOUS_FACTOR, 3600)],
     )
 
@@ -240,28 +240,48 @@ def _spend(request: Request, who: str, limits: list[tuple[int, int]]) -> None:
 async def get_operator(
     request: Request, db: DB, _: Annotated[Any, Security(_bearer)] = None
 ) -> Operator:
-    """A person who runs the platform, by a token `ig_op_…`; sees all tenants."""
+    """A person who runs the platform, by the token of POST /admin/session; sees all tenants."""
     operator = await run_in_threadpool(_find_operator, request, db)
     acts(request, "operator", operator.id)
     return operator
 
 
+CurrentOperator = Annotated[Operator, Depends(get_operator)]
+
+
 def _find_operator(request: Request, db: Session) -> Operator:
     limit_by_address(request)
-    token: str | None = request.state.bearer
-    if token is None or not token.startswith("ig_op_"):
+    if request.state.claims is not None:
         # A tenant's own token is known, and not enough.
-        raise errors.Forbidden if request.state.claims is not None else errors.Unauthenticated
-    scope(db, ALL_TENANTS)
+        raise errors.Forbidden
+    try:
+        claims = security.read_operator_token(request.state.bearer or "")
+    except errors.TokenExpired:
+        raise
+    except errors.Unauthenticated:
+        raise errors.Unauthenticated("Open a session at POST /admin/session first.") from None
     operator = db.scalars(
         select(Operator).where(
-            Operator.token_hash == security.token_hash(token), Operator.revoked_at.is_(None)
+            Operator.id == claims.operator_id,
+            Operator.session_version == claims.session_version,
+            Operator.revoked_at.is_(None),
         )
     ).one_or_none()
     if operator is None:
-        raise errors.Unauthenticated
-    operator.last_used_at = clock.now()
+        raise errors.Unauthenticated("This session is over. Open a new one.")
+    scope(db, ALL_TENANTS)
+    now = clock.now()
+    if operator.last_used_at is None or now - operator.last_used_at >= _KEY_NOTED:
+        operator.last_used_at = now
+    request.state.authenticated_at = claims.authenticated_at
     return operator
+
+
+def _recent_operator(request: Request, _: CurrentOperator) -> None:
+    if clock.now() - request.state.authenticated_at > RECENT:
+        raise errors.ReauthenticationRequired(
+            "This needs a second factor shown within 15 minutes: open a new session."
+        )
 
 
 def require_node(request: Request) -> None:
@@ -360,10 +380,10 @@ def public(*, audit_event: str | None = None, waits: bool = False) -> dict[str, 
     }
 
 
-def operators(*, audit_event: str | None = None) -> dict[str, Any]:
-    """Keyword arguments of a route for the platform's operators."""
+def operators(*, audit_event: str | None = None, recent: bool = False) -> dict[str, Any]:
+    """Keyword arguments of a route for the platform's operators; `recent` as in `requires`."""
     return {
-        "dependencies": [Depends(get_operator)],
+        "dependencies": [Depends(_recent_operator if recent else get_operator)],
         "openapi_extra": _about("operator", "platform", audit_event),
     }
 

@@ -1,0 +1,35 @@
+"""Why a tenant is cut off, and what it can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+VERSION = "2026-11"
+"""Of the rules by which tenants are suspended; each decision names the one it was made under."""
+
+PAYMENT_FAILED = "payment_failed"
+"""The one reason that ends by itself, as soon as everything is paid."""
+
+WHAT_TO_DO: Mapping[str, str] = {
+    "spam_complaint": (
+        "Mailbox providers reported your mail as spam. Stop the campaigns concerned, and write to"
+        " support how their recipients agreed and what you change."
+    ),
+    "blacklisted": (
+        "A domain or address of yours is on a block list. Ask its operator to remove it, and write"
+        " to support with the answer."
+    ),
+    PAYMENT_FAILED: (
+        "Pay the open invoices or add another card under Billing. Access comes back as soon as the"
+        " payment has gone through."
+    ),
+    "terms_violation": (
+        "Your use was found to be against the terms of service. Write to support to appeal."
+    ),
+}
+"""By reason, for the tenant to read."""
+
+
+def replaces(reason: str, present: str | None) -> bool:
+    """Whether `reason` takes the place of the one a tenant is suspended for already."""
+    return present == PAYMENT_FAILED and reason != PAYMENT_FAILED

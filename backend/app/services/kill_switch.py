@@ -1,0 +1,141 @@
+"""The switch that turns a tenant off everywhere, and the decisions behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import clock, errors, events
+from app.database import audit, outbox
+from app.database.models import Decision, DecisionAction, SuspensionReason, Tenant
+from app.rules import suspensions
+
+
+@dataclass(frozen=True)
+class Suspension:
+    """What a tenant reads about being suspended."""
+
+    reason: SuspensionReason
+    since: datetime | None
+    what_to_do: str
+    note: str | None
+
+
+def turn_on(
+    tenant: Tenant,
+    reason: SuspensionReason | str,
+    db: Session,
+    *,
+    note: str | None = None,
+    evidence: Mapping[str, Any] | None = None,
+) -> Tenant:
+    """Refuse the tenant everywhere. Repeating it changes nothing.
+
+    The API refuses as soon as this is committed; the relay is told by the event. A suspension for
+    open invoices gives way to one for another reason, because paying must not lift the other.
+    `note` is for the tenant to read, `evidence` (figures and ids, as JSON) for an appeal. Raises
+    Invalid for a reason that is not one of the four.
+    """
+    try:
+        reason = SuspensionReason(reason)
+    except ValueError:
+        known = ", ".join(SuspensionReason)
+        raise errors.Invalid(f"reason must be one of {known}.", reason=str(reason)) from None
+    locked = _lock(tenant, db)
+    before = locked.suspension_reason
+    if locked.is_suspended and not suspensions.replaces(reason, before):
+        return locked
+    changes: dict[str, Any] = {"suspension_reason": [before and str(before), str(reason)]}
+    if not locked.is_suspended:
+        changes["is_suspended"] = [False, True]
+        locked.is_suspended, locked.suspended_at = True, clock.now()
+        outbox.record(db, events.TenantSuspended(tenant_id=locked.id))
+    locked.suspension_reason = reason
+    audit.write(db, locked.id, "tenant_suspended", "tenant", locked.id, changes)
+    _decide(locked, DecisionAction.SUSPEND, reason, db, note, evidence)
+    return locked
+
+
+def turn_off(
+    tenant: Tenant,
+    db: Session,
+    *,
+    note: str | None = None,
+    evidence: Mapping[str, Any] | None = None,
+    only_for: SuspensionReason | None = None,
+) -> Tenant:
+    """Let the tenant back in; repeating it changes nothing.
+
+    `only_for` leaves a suspension alone that stands for another reason.
+    """
+    locked = _lock(tenant, db)
+    reason = locked.suspension_reason
+    if not locked.is_suspended or reason is None or only_for not in {None, reason}:
+        return locked
+    locked.is_suspended, locked.suspension_reason, locked.suspended_at = False, None, None
+    changes = {"is_suspended": [True, False], "suspension_reason": [str(reason), None]}
+    audit.write(db, locked.id, "tenant_reinstated", "tenant", locked.id, changes)
+    _decide(locked, DecisionAction.REINSTATE, reason, db, note, evidence)
+    outbox.record(db, events.TenantReinstated(tenant_id=locked.id))
+    return locked
+
+
+def require_off(tenant: Tenant) -> None:
+    """Raises TenantSuspended, which says why and since when."""
+    if tenant.is_suspended:
+        since = tenant.suspended_at
+        raise errors.TenantSuspended(
+            reason=str(tenant.suspension_reason),
+            since=None if since is None else since.astimezone(UTC).isoformat(),
+        )
+
+
+def told(tenant: Tenant, db: Session) -> Suspension | None:
+    """What a suspended tenant is told; None for one that is not suspended."""
+    if not tenant.is_suspended or tenant.suspension_reason is None:
+        return None
+    note = db.scalar(
+        select(Decision.note)
+        .where(Decision.tenant_id == tenant.id, Decision.action == DecisionAction.SUSPEND)
+        .order_by(Decision.id.desc())
+        .limit(1)
+    )
+    reason = tenant.suspension_reason
+    return Suspension(reason, tenant.suspended_at, suspensions.WHAT_TO_DO[reason], note)
+
+
+def _decide(
+    tenant: Tenant,
+    action: DecisionAction,
+    reason: SuspensionReason,
+    db: Session,
+    note: str | None,
+    evidence: Mapping[str, Any] | None,
+) -> None:
+    who = audit.actor()
+    db.add(
+        Decision(
+            tenant_id=tenant.id,
+            action=action,
+            reason=reason,
+            evidence=dict(evidence or {}),
+            rule_version=suspensions.VERSION,
+            note=note,
+            actor_type=who.kind,
+            actor_id=who.id,
+        )
+    )
+
+
+def _lock(tenant: Tenant, db: Session) -> Tenant:
+    return db.scalars(
+        select(Tenant)
+        .where(Tenant.id == tenant.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
