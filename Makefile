@@ -1,12 +1,12 @@
 # `make` lists what there is. Everything runs from backend/, in the environment that `setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check fix lock migrate clean bench
+.PHONY: help setup demo up test check fix lock migrate clean bench verify-ops
 BIN := .venv/bin
 # What make leaves in the environment would reach the nested make of a test run.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: ## Install everything into backend/.venv; nothing to do when nothing changed
 	@backend/scripts/setup
@@ -27,6 +27,9 @@ check: setup ## Format, lint, types, import rules, house rules, and models again
 	cd backend && $(BIN)/lint-imports
 	cd backend && $(BIN)/python -m app.embedded sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic check'
 	cd backend && $(BIN)/pytest tests/architecture
+
+verify-ops: setup ## Check Dockerfile, compose, Kubernetes, nginx and Prometheus files without any of them
+	@backend/scripts/verify-ops
 
 fix: setup ## Format, and repair what the linter can repair
 	cd backend && $(BIN)/ruff format .
