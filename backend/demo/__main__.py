@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from demo.journey import INBOXES, Journey, Outcome
-from demo.world import Addresses, DemoFailed
+from demo.world import Addresses, DemoFailed, Operator
 
 
 def main() -> int:
@@ -30,16 +30,18 @@ def main() -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     stack = json.loads(arguments.stack.read_text())
     addresses = _addresses(stack["endpoints"])
-    token = _operator_token(stack["environment"])
-    journey = Journey(addresses, token, arguments.stack.parent / "demo", console)
+    operator = _make_operator(stack["environment"])
+    journey = Journey(addresses, operator, arguments.stack.parent / "demo", console)
     began = time.monotonic()
     try:
         outcome = journey.run()
         _check_invariants(stack["environment"])
+        total = time.monotonic() - began
     except (DemoFailed, httpx.HTTPError, OSError) as error:
         console.print(f"[red]✗ The demo stopped:[/] {error}")
         return 1
-    total = time.monotonic() - began
+    finally:
+        _inboxgrove(stack["environment"], "admin", "revoke-operator", operator.name)
     console.print(_table(outcome, addresses, total))
     steps = [{"step": title, "seconds": round(took, 3)} for title, took in outcome.timings]
     report = arguments.stack.parent / "demo/times.json"
@@ -57,12 +59,13 @@ def _addresses(endpoints: dict[str, str]) -> Addresses:
     )
 
 
-def _operator_token(environment: dict[str, str]) -> str:
+def _make_operator(environment: dict[str, str]) -> Operator:
     """An operator of the demo's own, made as operators are: from the command line."""
     made = _inboxgrove(environment, "admin", "create-operator", f"demo-{secrets.token_hex(4)}")
     if made.returncode != 0:
         raise SystemExit(f"No operator could be made: {made.stderr.strip()}")
-    return str(json.loads(made.stdout)["token"])
+    given = json.loads(made.stdout)
+    return Operator(name=given["name"], token=given["token"], totp_secret=given["totp_secret"])
 
 
 def _check_invariants(environment: dict[str, str]) -> None:

@@ -18,7 +18,16 @@ from typing import Any
 from rich.console import Console
 
 from demo.smtp import Inbox, OpenSession, login_is_refused, send_from_all
-from demo.world import API, Addresses, Browser, DemoFailed, ReceivedMail, wait_for
+from demo.world import (
+    API,
+    Addresses,
+    Authenticator,
+    Browser,
+    DemoFailed,
+    Operator,
+    ReceivedMail,
+    wait_for,
+)
 
 INBOXES = 50
 
@@ -37,11 +46,12 @@ class Outcome:
 
 class Journey:
     def __init__(
-        self, addresses: Addresses, operator_token: str, folder: Path, console: Console
+        self, addresses: Addresses, operator: Operator, folder: Path, console: Console
     ) -> None:
         self._to = addresses
         self._api = API(addresses.api_url)
-        self._operator = API(addresses.api_url, operator_token)
+        self._admin = API(addresses.api_url)
+        self._operator = operator
         self._browser = Browser(addresses.sandbox_url)
         self._mail = ReceivedMail(addresses.sandbox_url)
         self._folder = folder
@@ -247,12 +257,18 @@ class Journey:
     # Kill switch --------------------------------------------------------------------------------
 
     def _kill(self) -> None:
+        with self._step("An operator signs in with two factors"):
+            code = Authenticator(self._to.sandbox_url, self._operator.totp_secret).code()
+            opened = self._admin.post("/admin/session", token=self._operator.token, totp_code=code)
+            self._admin.sign_in(opened["access_token"])
         victim = self._inboxes[0]
         with self._step("Kill switch: suspended, silent") as notes:
             half_way = OpenSession(self._to, self._inboxes[1])
             began = time.monotonic()
-            self._operator.post(
-                f"/admin/tenants/{self._tenant_id}/suspend", reason="terms_violation"
+            self._admin.post(
+                f"/admin/tenants/{self._tenant_id}/suspend",
+                reason="terms_violation",
+                note="The demo ends here.",
             )
             wait_for(
                 lambda: login_is_refused(self._to, victim),

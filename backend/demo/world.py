@@ -6,9 +6,11 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 import httpx
+import pyotp
 
 T = TypeVar("T")
 
@@ -67,6 +69,28 @@ class API:
             f"{request.method} {request.url.path} answered {answer.status_code}:"
             f" {answer.text[:400]}"
         )
+
+
+@dataclass(frozen=True)
+class Operator:
+    """What the command line gave to an operator."""
+
+    name: str
+    token: str
+    totp_secret: str
+
+
+class Authenticator:
+    """An operator's authenticator app, by the clock of the world that the product lives in."""
+
+    def __init__(self, sandbox_url: str, secret: str) -> None:
+        self._http = httpx.Client(base_url=f"{sandbox_url}/control", timeout=30)
+        self._codes = pyotp.TOTP(secret)
+
+    def code(self) -> str:
+        answer = self._http.get("/clock")
+        answer.raise_for_status()
+        return self._codes.at(datetime.fromisoformat(answer.json()["now"]))
 
 
 class Browser:
