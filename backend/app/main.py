@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
 from app import wiring
 from app.api import docs, internal, pages, probes, webhooks, webhooks_kumomta
@@ -22,6 +21,7 @@ from app.api.v1 import (
     billing,
     domains,
     infrastructure,
+    passwords,
     team,
     two_factor,
 )
@@ -32,7 +32,7 @@ from app.integrations import ports
 from app.middleware import error_handler
 from app.middleware.auth import AuthMiddleware
 from app.middleware.error_handler import ErrorMiddleware
-from app.middleware.headers import SecurityHeadersMiddleware
+from app.middleware.headers import AllowListCORS, SecurityHeadersMiddleware
 from app.middleware.intake import IntakeMiddleware
 from app.middleware.rate_limit import RateLimiter, RateLimitMiddleware
 from app.middleware.request_id import RequestIDMiddleware
@@ -96,7 +96,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(RequestIDMiddleware),
         Middleware(SecurityHeadersMiddleware),
         Middleware(
-            CORSMiddleware,
+            AllowListCORS,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
@@ -132,7 +132,7 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
-    people = (auth, two_factor, team, api_keys)
+    people = (auth, passwords, two_factor, team, api_keys)
     for area in (*people, billing, domains, infrastructure, analytics, admin):
         router.include_router(area.router)
     return router

@@ -1,4 +1,4 @@
-"""The page that a mailed link opens. It asks for a press of a button, because mail scanners follow
+"""The pages that mailed links open. They ask for a press of a button, because mail scanners follow
 links and must not spend the token."""
 
 from __future__ import annotations
@@ -7,13 +7,17 @@ from html import escape
 from typing import Annotated
 from urllib.parse import parse_qs
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
 
-from app.api.deps import DB, anybody
+from app.api.deps import DB, address_of, anybody
+from app.api.v1.auth import hashing
+from app.api.v1.passwords import reset
 from app.database.session import ALL_TENANTS, scope
-from app.errors import Invalid
+from app.errors import Invalid, RateLimited
+from app.rules.passwords import LONGEST, SHORTEST
 from app.services.identity_service import IdentityService
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(anybody)])
@@ -21,29 +25,85 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self';"
     " frame-ancestors 'none'"
 }
+Token = Annotated[str, Query(max_length=200)]
 
 
 @router.get("/verify-email")
-def ask(token: Annotated[str, Query(max_length=200)] = "") -> HTMLResponse:
+def ask_to_confirm(token: Token = "") -> HTMLResponse:
     """A button that confirms the address."""
     return _page(
-        "Confirm your e-mail address",
-        f'<form method="post" action="/verify-email"><input type="hidden" name="token"'
-        f' value="{escape(token, quote=True)}"><button>Confirm</button></form>',
+        "Confirm your e-mail address", _form("/verify-email", token, "<button>Confirm</button>")
     )
 
 
 @router.post("/verify-email")
 async def confirm(request: Request, db: DB) -> HTMLResponse:
     """Spend the token, and say in words how it went."""
-    fields = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=5)
-    token = fields.get("token", [""])[0]
+    token = (await _fields(request)).get("token", "")
     scope(db, ALL_TENANTS)
     try:
         await run_in_threadpool(IdentityService.verify_email, token, db)
     except Invalid as error:
-        return _page("This did not work", f"<p>{escape(error.message)}</p>", 400)
-    return _page("Thank you", "<p>Your address is confirmed. You can close this page.</p>")
+        return _page("This did not work", _said(error.message), 400)
+    return _page("Thank you", _said("Your address is confirmed. You can close this page."))
+
+
+@router.get("/reset-password")
+def ask_for_password(token: Token = "") -> HTMLResponse:
+    """Two fields for a new password."""
+    return _new_password(token)
+
+
+@router.post("/reset-password")
+async def set_password(request: Request) -> HTMLResponse:
+    """Set the password, or say in words what is wrong and ask again."""
+    fields = await _fields(request)
+    token, password = fields.get("token", ""), fields.get("password", "")
+    if password != fields.get("repeated", ""):
+        return _new_password(token, "The two passwords are not the same.")
+    try:
+        await to_thread.run_sync(reset, token, password, address_of(request), limiter=hashing)
+    except Invalid as error:
+        if error.details.get("fields"):
+            return _new_password(token, error.message)
+        return _page("This did not work", _said(error.message), 400)
+    except RateLimited as error:
+        return _page("Too many attempts", _said(error.message), 429)
+    return _page(
+        "Thank you", _said("Your password is changed. Sign in with it; every session has ended.")
+    )
+
+
+def _new_password(token: str, fault: str = "") -> HTMLResponse:
+    field = (
+        '<p><label>{}<br><input type="password" name="{}" autocomplete="new-password" required'
+        f' minlength="{SHORTEST}" maxlength="{LONGEST}"></label></p>'
+    )
+    fields = field.format("New password", "password") + field.format("Once more", "repeated")
+    return _page(
+        "Choose a new password",
+        (_said(fault) if fault else "")
+        + _form("/reset-password", token, f"{fields}<button>Change the password</button>"),
+        400 if fault else 200,
+    )
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """The first value of each field of a form; none for something that is no form."""
+    try:
+        fields = parse_qs((await request.body()).decode(), max_num_fields=5)
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _form(action: str, token: str, inside: str) -> str:
+    hidden = f'<input type="hidden" name="token" value="{escape(token, quote=True)}">'
+    return f'<form method="post" action="{action}">{hidden}{inside}</form>'
+
+
+def _said(text: str) -> str:
+    return f"<p>{escape(text)}</p>"
 
 
 def _page(title: str, body: str, status: int = 200) -> HTMLResponse:

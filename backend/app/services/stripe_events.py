@@ -30,6 +30,7 @@ from app.database.models import (
 from app.integrations import ports
 from app.services import ledger
 from app.services.subscription_service import SubscriptionService
+from app.services.trial_service import TrialService
 from app.utils import monitoring
 
 STRIKES = 3
@@ -82,7 +83,9 @@ def _card_confirmed(db: Session, body: dict[str, Any], payments: ports.PaymentGa
         payment_method=card.payment_method,
         subscription=tenant.stripe_subscription_id,
     )
-    if tenant.stripe_subscription_id is None:
+    TrialService.claim_for_card(tenant, card.fingerprint, db)
+    # Who has no trial is charged nothing before choosing a plan.
+    if tenant.stripe_subscription_id is None and tenant.trial_refused_for is None:
         now = clock.now()
         state = payments.create_subscription(
             customer=intent.customer or "",
@@ -130,7 +133,10 @@ def _subscription_changed(
         return
     SubscriptionService.apply_state(tenant, state, db)
     if state.status == "unpaid" or (state.status == "canceled" and _has_debt(db, tenant)):
-        SubscriptionService.suspend_tenant(tenant, SuspensionReason.PAYMENT_FAILED, db)
+        evidence = {"subscription": state.id, "status": state.status}
+        SubscriptionService.suspend_tenant(
+            tenant, SuspensionReason.PAYMENT_FAILED, db, evidence=evidence
+        )
 
 
 def _invoice_changed(db: Session, body: dict[str, Any], payments: ports.PaymentGateway) -> None:
@@ -145,7 +151,14 @@ def _invoice_changed(db: Session, body: dict[str, Any], payments: ports.PaymentG
         if tenant.subscription_status == SubscriptionStatus.ACTIVE:
             SubscriptionService.set_status(tenant, SubscriptionStatus.PAST_DUE, db)
         if state.attempt_count >= STRIKES:
-            SubscriptionService.suspend_tenant(tenant, SuspensionReason.PAYMENT_FAILED, db)
+            evidence = {
+                "invoice": state.id,
+                "attempt_count": state.attempt_count,
+                "strikes": STRIKES,
+            }
+            SubscriptionService.suspend_tenant(
+                tenant, SuspensionReason.PAYMENT_FAILED, db, evidence=evidence
+            )
 
 
 def _mirror_invoice(db: Session, tenant: Tenant, state: ports.InvoiceState) -> None:
@@ -177,7 +190,10 @@ def _invoice_paid(
     if state.subscription is not None:
         SubscriptionService.apply_state(tenant, payments.get_subscription(state.subscription), db)
     if tenant.suspension_reason == SuspensionReason.PAYMENT_FAILED and not _has_debt(db, tenant):
-        SubscriptionService.reinstate_tenant(tenant, db)
+        evidence = {"invoice": state.id, "amount_paid_cents": state.amount_paid}
+        SubscriptionService.reinstate_tenant(
+            tenant, db, evidence=evidence, only_for=SuspensionReason.PAYMENT_FAILED
+        )
 
 
 def _has_debt(db: Session, tenant: Tenant) -> bool:

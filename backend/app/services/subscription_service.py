@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import clock, errors, events
 from app.database import audit, outbox
 from app.database.models import (
+    PaymentMethod,
     Plan,
     SubscriptionStatus,
     SuspensionReason,
@@ -15,6 +19,7 @@ from app.database.models import (
 )
 from app.integrations import ports
 from app.rules import limits, plans, trial
+from app.services import kill_switch
 
 _PAYING = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
 
@@ -131,8 +136,7 @@ class SubscriptionService:
     @staticmethod
     def require_active(tenant: Tenant, db: Session) -> None:
         """Raises TenantSuspended or TrialExpired when the tenant may not make or buy anything."""
-        if tenant.is_suspended:
-            raise errors.TenantSuspended(reason=str(tenant.suspension_reason))
+        kill_switch.require_off(tenant)
         if SubscriptionService.check_trial_expired(tenant, db):
             raise errors.TrialExpired(trial_ends_at=tenant.trial_ends_at.isoformat())
         if tenant.subscription_status in {SubscriptionStatus.CANCELED, SubscriptionStatus.UNPAID}:
@@ -149,7 +153,8 @@ class SubscriptionService:
         key: str,
         payments: ports.PaymentGateway | None = None,
     ) -> Tenant:
-        """Move to `plan` now. A trial ends and is paid for; a dearer plan is prorated at once.
+        """Move to `plan` now. A trial ends and is paid for; a dearer plan is prorated at once; who
+        had no trial begins to pay.
 
         `key` makes a repeat harmless at Stripe. Raises Invalid for an unknown plan, Conflict for a
         cheaper or the same one, PaymentRequired without a card or when the charge is declined.
@@ -157,6 +162,11 @@ class SubscriptionService:
         payments = payments or ports.current().payments
         if plan not in plans.PLANS:
             raise errors.Invalid(f"plan must be one of {', '.join(plans.PLANS)}.", plan=plan)
+        if tenant.stripe_subscription_id is None:
+            # Of two at once, the second finds what the first has bought.
+            db.refresh(tenant, with_for_update=True)
+        if tenant.stripe_subscription_id is None:
+            return _subscribe(tenant, plan, db, key=key, payments=payments)
         on_trial = tenant.subscription_status == SubscriptionStatus.TRIALING
         if not on_trial and not plans.is_upgrade(tenant.subscription_tier, plan):
             raise errors.Conflict(
@@ -164,17 +174,10 @@ class SubscriptionService:
                 plan=plan,
                 current=str(tenant.subscription_tier),
             )
-        if tenant.stripe_subscription_id is None:
-            raise errors.PaymentRequired("Add a card first: confirm the SetupIntent.")
         state = payments.change_plan(
             tenant.stripe_subscription_id, plan=plan, end_trial=on_trial, key=key
         )
-        if state.status != "active":
-            raise errors.PaymentRequired(
-                f"The payment did not go through (subscription is {state.status})."
-            )
-        SubscriptionService.apply_state(tenant, state, db)
-        return tenant
+        return _paid(tenant, state, db)
 
     @staticmethod
     def apply_state(tenant: Tenant, state: ports.SubscriptionState, db: Session) -> None:
@@ -206,58 +209,58 @@ class SubscriptionService:
             SubscriptionService.set_status(tenant, status, db)
 
     @staticmethod
-    def suspend_tenant(tenant: Tenant, reason: SuspensionReason | str, db: Session) -> Tenant:
-        """The kill switch: refuse the tenant everywhere. Repeating it changes nothing.
-
-        The API refuses as soon as this is committed; the relay is told by the event. Raises Invalid
-        for a reason that is not one of the four.
-        """
-        try:
-            reason = SuspensionReason(reason)
-        except ValueError:
-            known = ", ".join(SuspensionReason)
-            raise errors.Invalid(f"reason must be one of {known}.", reason=str(reason)) from None
-        locked = _lock(tenant, db)
-        if locked.is_suspended:
-            return locked
-        locked.is_suspended = True
-        locked.suspension_reason = reason
-        locked.suspended_at = clock.now()
-        audit.write(
-            db,
-            locked.id,
-            "tenant_suspended",
-            "tenant",
-            locked.id,
-            {"is_suspended": [False, True], "suspension_reason": [None, str(reason)]},
-        )
-        outbox.record(db, events.TenantSuspended(tenant_id=locked.id))
-        return locked
+    def suspend_tenant(
+        tenant: Tenant,
+        reason: SuspensionReason | str,
+        db: Session,
+        *,
+        note: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> Tenant:
+        """Turn the kill switch on; see kill_switch.turn_on."""
+        return kill_switch.turn_on(tenant, reason, db, note=note, evidence=evidence)
 
     @staticmethod
-    def reinstate_tenant(tenant: Tenant, db: Session) -> Tenant:
-        """Undo the kill switch; repeating it changes nothing."""
-        locked = _lock(tenant, db)
-        if not locked.is_suspended:
-            return locked
-        reason = str(locked.suspension_reason)
-        locked.is_suspended, locked.suspension_reason, locked.suspended_at = False, None, None
-        audit.write(
-            db,
-            locked.id,
-            "tenant_reinstated",
-            "tenant",
-            locked.id,
-            {"is_suspended": [True, False], "suspension_reason": [reason, None]},
+    def reinstate_tenant(
+        tenant: Tenant,
+        db: Session,
+        *,
+        note: str | None = None,
+        evidence: Mapping[str, Any] | None = None,
+        only_for: SuspensionReason | None = None,
+    ) -> Tenant:
+        """Turn the kill switch off; see kill_switch.turn_off."""
+        return kill_switch.turn_off(tenant, db, note=note, evidence=evidence, only_for=only_for)
+
+
+def _subscribe(
+    tenant: Tenant, plan: str, db: Session, *, key: str, payments: ports.PaymentGateway
+) -> Tenant:
+    """The first subscription, without a trial, by the card on file. `tenant` is held."""
+    card = db.scalars(
+        select(PaymentMethod).where(
+            PaymentMethod.tenant_id == tenant.id,
+            PaymentMethod.is_active,
+            PaymentMethod.is_default,
         )
-        outbox.record(db, events.TenantReinstated(tenant_id=locked.id))
-        return locked
+    ).one_or_none()
+    if card is None or tenant.stripe_customer_id is None:
+        raise errors.PaymentRequired("Add a card first: confirm the SetupIntent.")
+    state = payments.create_subscription(
+        customer=tenant.stripe_customer_id,
+        plan=plan,
+        payment_method=card.stripe_payment_method_id,
+        trial_end=None,
+        tenant_id=str(tenant.id),
+        key=key,
+    )
+    return _paid(tenant, state, db)
 
 
-def _lock(tenant: Tenant, db: Session) -> Tenant:
-    return db.scalars(
-        select(Tenant)
-        .where(Tenant.id == tenant.id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
+def _paid(tenant: Tenant, state: ports.SubscriptionState, db: Session) -> Tenant:
+    if state.status != "active":
+        raise errors.PaymentRequired(
+            f"The payment did not go through (subscription is {state.status})."
+        )
+    SubscriptionService.apply_state(tenant, state, db)
+    return tenant

@@ -48,13 +48,14 @@ somebody asked for a new password for your account. Choose it here:
 
 {{ link }}
 
-The link works once, for {{ minutes }} minutes. If it was not you, ignore this message: your password \
-stays as it is.
+The link works once, for {{ minutes }} minutes. If it was not you, ignore this message: your \
+password stays as it is.
 """,
     "password_changed": """\
 Hello {{ name }},
 
-the password of your account was changed at {{ changed_at }} UTC, and every other session was signed out.
+the password of your account was changed at {{ changed_at }} UTC, and every other session was \
+signed out.
 
 If this was not you, choose a new password at once and answer this message:
 

@@ -11,6 +11,10 @@ from app.api.schemas.base import Email, In, Instant, Name, Out
 from app.rules.passwords import LONGEST, SHORTEST
 
 Password = Annotated[str, Field(min_length=SHORTEST, max_length=LONGEST)]
+GivenPassword = Annotated[str, Field(max_length=LONGEST)]
+"""One that is only compared."""
+
+Code = Annotated[str, Field(min_length=1, max_length=40)]
 Token = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -23,7 +27,28 @@ class RegisterIn(In):
 
 class LoginIn(In):
     email: Annotated[str, Field(max_length=320)]
-    password: Annotated[str, Field(max_length=LONGEST)]
+    password: GivenPassword
+    totp_code: Code | None = None
+    """Of the second factor, for those who have one; or a recovery code."""
+
+
+class ReauthenticateIn(In):
+    password: GivenPassword
+    totp_code: Code | None = None
+
+
+class ForgotIn(In):
+    email: Email
+
+
+class ResetIn(In):
+    token: Token
+    new_password: Password
+
+
+class ChangePasswordIn(In):
+    current_password: GivenPassword
+    new_password: Password
 
 
 class RefreshIn(In):
@@ -53,6 +78,8 @@ class TenantOut(Out):
     trial_inbox_limit: int
     trial_domain_limit: int
     trial_converted: bool
+    trial_refused_for: str | None
+    """Why there is no trial: what another tenant had one with before."""
     is_suspended: bool
     suspension_reason: str | None
     domains_count: int
@@ -75,6 +102,13 @@ class UserOut(Out):
 class TokensOut(Out):
     access_token: str
     refresh_token: str
+    expires_in: int
+    """Seconds."""
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  # A kind, not a token.
+
+
+class AccessOut(Out):
+    access_token: str
     expires_in: int
     """Seconds."""
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  # A kind, not a token.
@@ -121,12 +155,22 @@ class PlanOut(Out):
     limits: LimitsOut
 
 
+class SuspensionOut(Out):
+    reason: str
+    since: Instant | None
+    what_to_do: str
+    note: str | None
+    """What the operator wrote."""
+
+
 class MeOut(Out):
     user: UserOut | None
     """null when an API key asks."""
     permissions: list[str]
     """What the caller may do, by role or by the key's scopes."""
     tenant: TenantOut
+    suspension: SuspensionOut | None
+    """null while the company is not suspended."""
     plan: PlanOut
     limits: LimitsOut
     usage: UsageOut

@@ -15,31 +15,27 @@ from app.api.deps import (
     Who,
     acts,
     address_of,
-    limiter_of,
     public,
     requires,
 )
 from app.api.responses import Envelope, ok
 from app.api.schemas import auth as s
 from app.api.v1.plans import limits_out, plan_out
+from app.database import throttles
 from app.database.queries import accounts
 from app.database.session import ALL_TENANTS, scope
 from app.rules import plans
 from app.rules.permissions import Permission
-from app.services.identity_service import Device, IdentityService, Registered
+from app.services import kill_switch
+from app.services.identity_service import IdentityService, Registered
+from app.services.session_service import SessionService
 from app.services.subscription_service import SubscriptionService
+from app.services.token_families import Device
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 
-_passwords = CapacityLimiter(8)
+hashing = CapacityLimiter(8)
 """Threads for sign-ins: a storm of them must not take those of all other requests."""
-
-_FAILURES = [(10, 300)]
-"""Failed sign-ins of one account from one address: ten in five minutes, then wait."""
-
-_FAILURES_OF_ADDRESS = [(50, 300)]
-_MAILS = [(3, 3600)]
-"""Verification mails to one address in an hour."""
 
 
 @router.post(
@@ -49,14 +45,16 @@ _MAILS = [(3, 3600)]
 def register(body: s.RegisterIn, request: Request, db: DB) -> Any:
     """Open an account: a seven-day trial, and a SetupIntent to confirm with a card in the browser.
 
-    Nothing is charged before day 8.
+    Nothing is charged before day 8. A company has one trial: the account of a second one is made as
+    well, with `trial_refused_for` set, and may choose a plan at once.
     """
+    throttles.spend("register", account=body.email, address=address_of(request))
     made = IdentityService.register(
         company_name=body.company_name,
         email=body.email,
         password=body.password,
         full_name=body.full_name,
-        device=_device(request),
+        device=device_of(request),
         db=db,
     )
     return ok(_registered(made, request.app.state.publishable_key))
@@ -64,28 +62,28 @@ def register(body: s.RegisterIn, request: Request, db: DB) -> Any:
 
 @router.post("/login", response_model=Envelope[s.LoginOut], **public(audit_event="user_logged_in"))
 async def login(body: s.LoginIn, request: Request) -> Any:
-    """Sign in. A wrong password and an unknown address look the same and take the same time."""
-    return await to_thread.run_sync(_login, body, request, limiter=_passwords)
+    """Sign in. A wrong password and an unknown address look the same and take the same time.
+
+    Who has a second factor sends its code, or a recovery code, as `totp_code`.
+    """
+    return await to_thread.run_sync(_login, body, request, limiter=hashing)
 
 
 def _login(body: s.LoginIn, request: Request) -> Any:
-    limiter, address = limiter_of(request), address_of(request)
-    tries = [
-        (f"login:{body.email.strip().lower()}:{address}", _FAILURES),
-        (f"login:{address}", _FAILURES_OF_ADDRESS),
-    ]
-    for who, limits in tries:
-        standing = limiter.look(who, limits)
-        if not standing.allowed:
-            raise errors.RateLimited(retry_after=standing.reset_seconds)
+    who = {"account": body.email, "address": address_of(request)}
+    throttles.spend("login", **who)
     try:
-        user, tokens = IdentityService.login(
-            email=body.email, password=body.password, device=_device(request)
+        user, tokens = SessionService.login(
+            email=body.email,
+            password=body.password,
+            totp_code=body.totp_code,
+            device=device_of(request),
         )
-    except errors.InvalidCredentials:
-        for who, limits in tries:
-            limiter.spend(who, limits)
+    except errors.TotpRequired:
+        throttles.refund("login", **who)
         raise
+    # Only failures count.
+    throttles.refund("login", **who)
     return ok({**vars(tokens), "user": user})
 
 
@@ -95,8 +93,34 @@ def refresh(body: s.RefreshIn, request: Request) -> Any:
 
     Using a spent one ends the session: somebody else may have it.
     """
-    user, tokens = IdentityService.refresh(body.refresh_token, _device(request))
+    user, tokens = SessionService.refresh(body.refresh_token, device_of(request))
     return ok({**vars(tokens), "user": user})
+
+
+@router.post(
+    "/reauthenticate",
+    response_model=Envelope[s.AccessOut],
+    **requires(
+        Permission.PROFILE_WRITE,
+        person=True,
+        suspended_too=True,
+        before_two_factor=True,
+        audit_event="user_reauthenticated",
+    ),
+)
+def reauthenticate(body: s.ReauthenticateIn, person: Person, db: DB) -> Any:
+    """Show your credentials again, for what wants them shown in the last 15 minutes.
+
+    The new access token belongs to the same session.
+    """
+    token, seconds = SessionService.reauthenticate(
+        person.user,
+        person.claims.family_id,
+        password=body.password,
+        totp_code=body.totp_code,
+        db=db,
+    )
+    return ok({"access_token": token, "expires_in": seconds})
 
 
 @router.post("/logout", response_model=Envelope[s.DoneOut], **public(audit_event="user_logged_out"))
@@ -105,11 +129,11 @@ def logout(request: Request, db: DB, body: s.LogoutIn | None = None) -> Any:
     claims = request.state.claims
     if body is not None and body.refresh_token is not None:
         scope(db, ALL_TENANTS)
-        done = IdentityService.logout_by_token(body.refresh_token, db)
+        done = SessionService.logout_by_token(body.refresh_token, db)
     elif claims is not None:
         scope(db, claims.tenant_id)
         acts(request, "user", claims.user_id)
-        done = IdentityService.logout(claims.family_id, claims.user_id, db)
+        done = SessionService.logout(claims.family_id, claims.user_id, claims.tenant_id, db)
     else:
         raise request.state.auth_error
     return ok({"done": done})
@@ -120,8 +144,8 @@ def logout(request: Request, db: DB, body: s.LogoutIn | None = None) -> Any:
     response_model=Envelope[s.MeOut],
     **requires(Permission.ACCOUNT_READ, suspended_too=True, before_two_factor=True),
 )
-def me(principal: Who) -> Any:
-    """The person, their company, its plan and how much of it is used."""
+def me(principal: Who, db: DB) -> Any:
+    """The person, the company, its plan and how much of it is used; why it is suspended, if so."""
     tenant = principal.tenant
     plan = plans.plan(tenant.subscription_tier)
     return ok(
@@ -129,6 +153,7 @@ def me(principal: Who) -> Any:
             "user": principal.user,
             "permissions": sorted(principal.permissions),
             "tenant": tenant,
+            "suspension": kill_switch.told(tenant, db),
             "plan": plan_out(plan),
             "limits": limits_out(plan, SubscriptionService.limits_of(tenant)),
             "usage": {"inboxes": tenant.inboxes_count, "domains": tenant.domains_count},
@@ -152,9 +177,9 @@ def verify_email(body: s.VerifyEmailIn, db: DB) -> Any:
 )
 def resend_verification(body: s.ResendIn, request: Request, db: DB) -> Any:
     """Send the mail again. The answer is the same whether there is such an account or not."""
-    if limiter_of(request).spend(f"verify:{body.email}", _MAILS).allowed:
-        scope(db, ALL_TENANTS)
-        IdentityService.request_verification(body.email, db)
+    throttles.spend("verify_mail", account=body.email, address=address_of(request))
+    scope(db, ALL_TENANTS)
+    IdentityService.request_verification(body.email, db)
     return ok({"done": True})
 
 
@@ -187,12 +212,13 @@ def sessions(person: Person, db: DB) -> Any:
 )
 def end_session(session_id: UUID, person: Person, db: DB) -> Any:
     """Sign out elsewhere; its access tokens stop with the next request."""
-    if not IdentityService.logout(session_id, person.user.id, db):
+    if not SessionService.logout(session_id, person.user.id, person.tenant.id, db):
         raise errors.NotFound(resource="session")
     return ok({"done": True})
 
 
-def _device(request: Request) -> Device:
+def device_of(request: Request) -> Device:
+    """Where the request comes from."""
     return Device(ip=address_of(request), user_agent=request.headers.get("user-agent"))
 
 

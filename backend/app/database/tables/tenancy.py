@@ -55,6 +55,8 @@ class Role(StrEnum):
 class TrialClaimKind(StrEnum):
     CARD = "card"
     COMPANY_DOMAIN = "company_domain"
+    MAILBOX = "mailbox"
+    """At a provider of free mail, where a domain says nothing about a company."""
 
 
 class DecisionAction(StrEnum):
