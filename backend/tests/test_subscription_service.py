@@ -12,6 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import clock, errors
+from app.database import audit
 from app.database.models import (
     AuditLog,
     OutboxEvent,
@@ -90,7 +91,7 @@ def test_limits_follow_the_plan_once_it_is_paid_for(db: Session, make_tenant: Ma
 def test_suspend(db: Session, make_tenant: Make, reason: SuspensionReason) -> None:
     tenant = make_tenant(db)
     SubscriptionService.suspend_tenant(tenant, reason, db)
-    db.flush()
+    audit.seal(db)
     assert tenant.is_suspended
     assert tenant.suspension_reason == reason
     assert "TenantSuspended" in db.scalars(select(OutboxEvent.event)).all()

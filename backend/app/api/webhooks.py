@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 from fastapi.concurrency import run_in_threadpool
 
+from app.api.deps import acts
 from app.api.responses import Envelope, ok
 from app.api.schemas.webhooks import ReceivedOut
 from app.services.billing_service import BillingService
@@ -25,5 +26,6 @@ async def stripe(
 ) -> Any:
     """200 only when the event is durable; a job does the work."""
     payload = await request.body()
+    acts(request, "system", None)
     row_id = await run_in_threadpool(BillingService.handle_webhook, payload, signature)
     return ok({"received": True, "repeated": row_id is None})

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import psycopg
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
+
+from app.errors import Unavailable
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -22,7 +25,7 @@ def insert(
     """Insert `rows` rows.
 
     `columns` maps a column's name to a list with one value a row, or to one value for all rows.
-    JSON columns take JSON text.
+    JSON columns take JSON text. Raises Unavailable when the database goes away.
     """
     arrays = {name: value for name, value in columns.items() if isinstance(value, list)}
     constants = {name: value for name, value in columns.items() if name not in arrays}
@@ -37,8 +40,12 @@ def insert(
     )
     driver = db.connection().connection.driver_connection
     assert driver is not None  # noqa: S101  # A session in a transaction has a connection.
-    with driver.cursor(binary=True) as cursor:
-        cursor.execute(statement, {**arrays, **constants})
+    try:
+        with driver.cursor(binary=True) as cursor:
+            cursor.execute(statement, {**arrays, **constants})
+    except psycopg.OperationalError as error:
+        # The driver is used past SQLAlchemy, which would have said so itself.
+        raise Unavailable from error
 
 
 def _type(table: Table, name: str) -> str:

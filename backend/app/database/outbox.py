@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
+from app.database import audit
 from app.database.tables.messaging import OutboxEvent
 from app.events import Event, TenantEvent
 
@@ -21,6 +22,7 @@ def record(db: Session, event: Event) -> None:
             event=event.name,
             payload=event.payload(),
             tenant_id=event.tenant_id if isinstance(event, TenantEvent) else None,
+            request_id=audit.actor().request_id,
         )
     )
     db.execute(text(f"NOTIFY {CHANNEL}"))

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app import clock, errors
 from app.database import audit, bulk
-from app.database.models import AuditLog, Domain, Inbox, InboxStatus, Provision, Tenant, new_id
+from app.database.models import Domain, Inbox, InboxStatus, Provision, Tenant, new_id
 from app.integrations import ports
 from app.rules import exports, naming, plans, warmup
 from app.utils import security
@@ -46,9 +46,11 @@ class Batch:
         cap = plans.plan(tenant.subscription_tier).inbox_daily_cap
         self.daily_limit = warmup.daily_limit(0, cap)
         count = len(self.ids)
+        inboxes = Inbox.__table__
+        assert isinstance(inboxes, Table)  # noqa: S101  # Declarative classes are mapped to tables.
         bulk.insert(
             db,
-            _table(Inbox),
+            inboxes,
             {
                 "id": self.ids,
                 "domain_id": [domain.id for domain in self.domains],
@@ -77,24 +79,8 @@ class Batch:
             },
             count,
         )
-        who = audit.actor()
-        bulk.insert(
-            db,
-            _table(AuditLog),
-            {
-                "id": [new_id() for _ in self.ids],
-                "resource_id": self.ids,
-                "tenant_id": tenant.id,
-                "action": "inbox_provisioned",
-                "resource_type": "inbox",
-                "actor_type": who.kind,
-                "actor_id": who.id,
-                "changes": '{"status": [null, "pending"]}',
-                "ip": who.ip,
-                "request_id": who.request_id,
-                "created_at": now,
-            },
-            count,
+        audit.write_many(
+            db, tenant.id, "inbox_provisioned", "inbox", self.ids, {"status": [None, "pending"]}
         )
 
     def credentials(self, platform: ports.Platform) -> Iterator[exports.Credential]:
@@ -202,9 +188,3 @@ def credential_of(inbox: Inbox, platform: ports.Platform) -> exports.Credential:
         smtp_port=platform.submission_port,
         daily_limit=inbox.daily_limit,
     )
-
-
-def _table(model: type[Inbox] | type[AuditLog]) -> Table:
-    table = model.__table__
-    assert isinstance(table, Table)  # noqa: S101  # Declarative classes are mapped to tables.
-    return table

@@ -19,6 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import clock
+from app.database import audit
 from app.database.session import ALL_TENANTS, transaction
 from app.database.tables.messaging import Job, JobState
 from app.errors import InboxGroveError
@@ -75,8 +76,9 @@ def run(job_id: UUID, tasks: Mapping[str, Task] | None = None) -> JobState | Non
     begun = _begin(job_id)
     if begun is None:
         return None
-    name, payload = begun
-    with monitoring.job(name):
+    name, payload, request_id = begun
+    # What a job does is the system's doing, for the request that caused it.
+    with audit.acting(audit.Actor(request_id=request_id)), monitoring.job(name):
         try:
             ids = {key: UUID(value) for key, value in payload.items()}
             # A tenant's own job sees that tenant's rows and no others.
@@ -91,8 +93,11 @@ def run(job_id: UUID, tasks: Mapping[str, Task] | None = None) -> JobState | Non
             return _failed(job_id, f"{type(error).__name__}: {error}")
 
 
-def _begin(job_id: UUID) -> tuple[str, dict[str, Any]] | None:
-    """Count the delivery in a transaction of its own, so that a crash leaves a trace."""
+def _begin(job_id: UUID) -> tuple[str, dict[str, Any], str | None] | None:
+    """Count the delivery in a transaction of its own, so that a crash leaves a trace.
+
+    The task's name, its ids, and the request that caused it.
+    """
     with transaction(tenant=ALL_TENANTS) as db:
         job = db.get(Job, job_id, with_for_update=True)
         if job is None or job.state != JobState.SENT:
@@ -105,7 +110,7 @@ def _begin(job_id: UUID) -> tuple[str, dict[str, Any]] | None:
         job.deliveries += 1
         job.started_at = clock.now()
         job.next_try_at = clock.now() + RUN_LEASE
-        return job.task, job.payload
+        return job.task, job.payload, job.request_id
 
 
 def _hold(db: Session, job_id: UUID) -> None:

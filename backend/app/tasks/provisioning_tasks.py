@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.database import bulk
+from app.database import audit
 from app.database.models import (
-    AuditLog,
     Inbox,
     InboxStatus,
     Provision,
     Tenant,
-    new_id,
 )
 from app.integrations import ports
 from app.rules import plans, warmup
@@ -48,22 +46,8 @@ def publish_inboxes(db: Session, tenant_id: UUID, provision_id: UUID) -> None:
         .values(status=InboxStatus.ACTIVE, updated_at=now)
         .execution_options(synchronize_session=False)
     )
-    audit_table = AuditLog.__table__
-    assert isinstance(audit_table, Table)  # noqa: S101  # Declarative classes are mapped to tables.
-    bulk.insert(
-        db,
-        audit_table,
-        {
-            "id": [new_id() for _ in ids],
-            "resource_id": ids,
-            "tenant_id": tenant_id,
-            "action": "inbox_activated",
-            "resource_type": "inbox",
-            "actor_type": "system",
-            "changes": '{"status": ["pending", "active"]}',
-            "created_at": now,
-        },
-        len(ids),
+    audit.write_many(
+        db, tenant_id, "inbox_activated", "inbox", ids, {"status": ["pending", "active"]}
     )
     provision.published_at = now
 

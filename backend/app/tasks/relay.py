@@ -48,6 +48,7 @@ def route(db: Session) -> int:
                     task=task,
                     payload=event.payload,
                     tenant_id=event.tenant_id,
+                    request_id=event.request_id,
                     next_try_at=now,
                 )
             )

@@ -22,6 +22,8 @@ class OutboxEvent(Base):
     event: Mapped[str] = mapped_column(String(60))
     payload: Mapped[dict[str, Any]]
     tenant_id: Mapped[UUID | None] = mapped_column(index=True)
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    """Of the request that caused it, however many jobs lie between."""
     routed_at: Mapped[datetime | None]
     """When the relay turned it into jobs."""
 
@@ -54,6 +56,7 @@ class Job(Base):
     task: Mapped[str] = mapped_column(String(60))
     payload: Mapped[dict[str, Any]]
     tenant_id: Mapped[UUID | None] = mapped_column(index=True)
+    request_id: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[JobState] = mapped_column(Text(JobState), default=JobState.WAITING)
     attempts: Mapped[int] = mapped_column(default=0)
     """Runs that ended in an error."""

@@ -6,6 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from app.rules import audit_chain
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
@@ -205,6 +207,37 @@ def _chain() -> None:
     name = op.f("fk_audit_logs_tenant_id_tenants")
     op.drop_constraint(name, "audit_logs", type_="foreignkey")
     op.create_foreign_key(name, "audit_logs", "tenants", ["tenant_id"], ["id"], ondelete="RESTRICT")
+    _chain_what_is_there()
+    for column in ("seq", "previous_hash", "hash"):
+        op.alter_column("audit_logs", column, nullable=False)
+    # Jobs act for the request that caused them.
+    for table in ("outbox", "jobs"):
+        op.add_column(table, sa.Column("request_id", sa.String(64), nullable=True))
+
+
+def _chain_what_is_there() -> None:
+    fields = ", ".join(name for name in audit_chain.FIELDS if name != "seq")
+    connection = op.get_bind()
+    tenants = connection.execute(sa.text("SELECT DISTINCT tenant_id FROM audit_logs")).scalars()
+    for tenant_id in tenants.all():
+        rows = connection.execute(
+            sa.text(
+                f"SELECT {fields} FROM audit_logs WHERE tenant_id = :tenant ORDER BY created_at, id"  # noqa: S608
+            ),
+            {"tenant": tenant_id},
+        ).mappings()
+        previous, placed = audit_chain.GENESIS, []
+        for seq, row in enumerate(rows, start=1):
+            hash_ = audit_chain.link(previous, audit_chain.Row(seq=seq, **row))
+            placed.append({"id": row["id"], "seq": seq, "before": previous, "hash": hash_})
+            previous = hash_
+        connection.execute(
+            sa.text(
+                "UPDATE audit_logs SET seq = :seq, previous_hash = :before, hash = :hash"
+                " WHERE id = :id"
+            ),
+            placed,
+        )
 
 
 def _role() -> None:
@@ -238,6 +271,8 @@ def _role() -> None:
 
 
 def downgrade() -> None:
+    for table in ("jobs", "outbox"):
+        op.drop_column(table, "request_id")
     op.execute(
         "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
         f" REVOKE SELECT, INSERT, UPDATE, DELETE ON TABLES FROM {ROLE}"
