@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.fixtures.customer",
     "tests.fixtures.operators",
     "tests.fixtures.signed_in",
+    "tests.fixtures.team",
 ]
 
 
