@@ -116,11 +116,24 @@ def api(
     host: Annotated[str, typer.Option(envvar="API_HOST")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="API_PORT")] = 8000,
     workers: Annotated[int, typer.Option(envvar="WEB_CONCURRENCY", min=1)] = 1,
+    grace: Annotated[
+        int, typer.Option(help="Seconds that requests may take to end on SIGTERM.", min=0)
+    ] = 10,
 ) -> None:
     """Serve HTTP."""
     import uvicorn
 
-    uvicorn.run("app.main:app", host=host, port=port, workers=workers, timeout_graceful_shutdown=10)
+    from app import wiring
+    from app.config import get_settings
+
+    uvicorn.run(
+        "app.main:app",
+        host=host,
+        port=port,
+        workers=workers,
+        timeout_graceful_shutdown=grace,
+        **wiring.build_server_options(get_settings()),
+    )
 
 
 @cli.command()

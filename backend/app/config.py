@@ -127,6 +127,7 @@ class Settings(_Group):
     public_url: str = "http://127.0.0.1:8000"
     allowed_hosts: CommaList = Field(default=["*"])
     cors_origins: CommaList = Field(default=[])
+    forwarded_allow_ips: CommaList = Field(default=[])
     max_body_bytes: int = 1_048_576
     mta_token: SecretStr = SecretStr(_DEV_SECRET)
     mail_zone: str = "mta.inboxgrove.test"
@@ -139,6 +140,7 @@ class Settings(_Group):
     rate_limit_requests_per_hour: int = 1000
     access_token_minutes: int = 15
     refresh_token_days: int = 30
+    audit_heads_file: Path | None = None
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
     sentry_dsn: str = ""
@@ -199,6 +201,10 @@ def _unsafe(settings: Settings) -> list[str]:
         faults.append("CLOCK_OFFSET_FILE moves the clock, which only a sandbox may do")
     if "*" in settings.allowed_hosts:
         faults.append("ALLOWED_HOSTS must list the host names that are served")
+    if "*" in settings.cors_origins:
+        faults.append("CORS_ORIGINS must list the origins that may read answers")
+    if "*" in settings.forwarded_allow_ips:
+        faults.append("FORWARDED_ALLOW_IPS must list the proxies that may tell callers' addresses")
     hosts = {"api.stripe.com", "api.namecheap.com", "api.cloudflare.com"}
     for url in (
         settings.stripe.api_base,

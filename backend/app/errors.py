@@ -9,6 +9,8 @@ InboxGroveError
 ├── NotFound             absent, or another tenant's, which looks the same
 ├── Conflict             the state of things does not allow it now
 ├── TooLarge             the request is bigger than we take
+├── HeadTooLarge         its headers alone are
+├── TooSlow              the request did not arrive in time
 ├── RateLimited          too many requests
 ├── ProviderFailed       a provider said no; asking again will not help
 ├── ProviderUnavailable  a provider is away or slow; asking again may help
@@ -184,6 +186,18 @@ class TooLarge(InboxGroveError):
     """The request is larger than {limit_bytes} bytes."""
 
     code = "PAYLOAD_TOO_LARGE"
+
+
+class HeadTooLarge(InboxGroveError):
+    """The request's target and headers are larger than {limit_bytes} bytes."""
+
+    code = "HEADERS_TOO_LARGE"
+
+
+class TooSlow(InboxGroveError):
+    """The request's body did not arrive within {seconds} seconds."""
+
+    code = "REQUEST_TIMEOUT"
 
 
 class RateLimited(InboxGroveError):

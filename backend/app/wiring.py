@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 from redis import Redis
 
@@ -58,6 +60,23 @@ def build_redis(settings: Settings) -> Redis:
     )
 
 
+def build_server_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of uvicorn.
+
+    h11, because the faster parser takes heads of any size into memory. Forwarded headers are
+    believed when they come from `FORWARDED_ALLOW_IPS` and from nobody else.
+    """
+    return {
+        "http": "h11",
+        # Beyond this the server hangs up; a smaller excess is answered in the envelope.
+        "h11_max_incomplete_event_size": 128 * 1024,
+        "ws": "none",
+        "server_header": False,
+        "proxy_headers": bool(settings.forwarded_allow_ips),
+        "forwarded_allow_ips": settings.forwarded_allow_ips,
+    }
+
+
 def build_providers(settings: Settings) -> ports.Providers:
     redis = build_redis(settings)
     payments = StripeGateway(
@@ -76,6 +95,7 @@ def build_providers(settings: Settings) -> ports.Providers:
             domain_fixed_cents=settings.pricing.domain_fixed_cents,
             quote_minutes=settings.pricing.quote_minutes,
             public_url=settings.public_url,
+            audit_heads_file=settings.audit_heads_file,
         ),
         payments=payments,
         registrar=NamecheapClient(

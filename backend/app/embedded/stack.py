@@ -201,8 +201,8 @@ class Stack:
         api_port = self.ports[API]
         api = self._program(
             "API",
-            *("-m", "uvicorn", "app.main:app", "--host", HOST, "--port", str(api_port)),
-            *("--timeout-graceful-shutdown", "5"),
+            *("-m", "app.cli", "api", "--host", HOST, "--port", str(api_port)),
+            *("--grace", "5"),
             url=f"http://{HOST}:{api_port}/readyz",
         )
         jobs = [self._program(name, "-m", "app.cli", name) for name in ("relay", "worker", "beat")]

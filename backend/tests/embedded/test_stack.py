@@ -44,9 +44,15 @@ PRODUCT = {
     "serve.py": SERVE,
     "alembic.py": "print('migrated')",
     "sandbox.py": "from serve import serve; serve('SANDBOX_PORT')",
-    "uvicorn.py": "from serve import serve; serve('API_PORT')",
+    "serve_api.py": "from serve import serve; serve('API_PORT')",
     "app/__init__.py": "",
-    "app/cli.py": "import sys, time; print('runs', sys.argv[1]); time.sleep(600)",
+    "app/cli.py": """
+import sys, time
+print('runs', sys.argv[1])
+if sys.argv[1] == 'api':
+    import serve_api
+time.sleep(600)
+""",
 }
 ANY_PORTS = dict.fromkeys((*DEFAULT_PORTS, "PG_PORT", "VALKEY_PORT"), "0")
 # The parent in the tests that kill it: a stack over the product in argv[1] with the data in argv[2].
@@ -219,7 +225,8 @@ def _answers(env: dict[str, str], api: str) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("file", "title"), [("alembic.py", "migrate"), ("uvicorn.py", "API"), ("sandbox.py", "sandbox")]
+    ("file", "title"),
+    [("alembic.py", "migrate"), ("serve_api.py", "API"), ("sandbox.py", "sandbox")],
 )
 def test_a_part_that_fails_shows_its_last_words(product, tmp_path, file, title):
     (product / file).write_text("raise SystemExit('the roof is on fire')")
@@ -232,7 +239,7 @@ def test_a_part_that_fails_shows_its_last_words(product, tmp_path, file, title):
 
 
 def test_a_stop_during_the_start_is_obeyed(product, tmp_path):
-    (product / "uvicorn.py").write_text("import time; time.sleep(600)")
+    (product / "serve_api.py").write_text("import time; time.sleep(600)")
     stack = Stack(choices(tmp_path / "data"), lambda _: None, product)
     previous = signal.signal(signal.SIGALRM, stack.request_stop)
     signal.setitimer(signal.ITIMER_REAL, 3)
