@@ -78,9 +78,9 @@ class IdentityService:
             last_login_at=clock.now(),
             password_changed_at=clock.now(),
         )
+        db.add(user)
         try:
-            with db.begin_nested():
-                db.add(user)
+            db.flush()  # Before Stripe is asked to make a customer of somebody whom we refuse.
         except IntegrityError:
             raise errors.EmailAlreadyRegistered from None
         token_families.recognise(user)
