@@ -53,6 +53,7 @@ class APIKeyService:
             expires_at=expires_at,
         )
         db.add(key)
+        db.flush()  # The moment of its making is part of the answer.
         changes = {
             "name": [None, name],
             "scopes": [None, key.scopes],

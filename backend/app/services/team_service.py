@@ -60,6 +60,7 @@ class TeamService:
         invitation.expires_at = clock.now() + timedelta(days=INVITATION_DAYS)
         # Nobody has this token: the mail gets one of its own, and the link before is dead at once.
         invitation.token_hash = security.token_hash(security.new_token())
+        db.flush()  # The moment of its making is part of the answer.
         audit.write(
             db,
             inviter.tenant_id,
