@@ -192,7 +192,7 @@ def migrate() -> None:
 
 @cli.command(context_settings=PASS_ON)
 def ops(context: typer.Context) -> None:
-    """Look after a running system: reconcile, invariants, outbox, kill, unkill."""
+    """Look after a running system: reconcile, invariants, outbox, audit-verify, kill, unkill."""
     _adopt_running_stack()
     from app.ops import ops_app
 

@@ -180,5 +180,10 @@ class MailPlaneCheckDue(Event):
 
 
 @dataclass(frozen=True)
+class AuditHeadsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class HousekeepingDue(Event):
     pass

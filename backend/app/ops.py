@@ -1,6 +1,7 @@
 """`inboxgrove ops …` and `inboxgrove admin …`: what operators do from a shell.
 
-Every command takes --json; `invariants` and `outbox` leave with 1 when something is wrong.
+Every command takes --json; `invariants`, `outbox` and `audit-verify` leave with 1 when something is
+wrong.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -73,6 +75,38 @@ def outbox(
         result = {**queries.summary(db), "replayed": replayed}
     _show(result, as_json)
     raise typer.Exit(1 if result["dead"] else 0)
+
+
+@ops_app.command("audit-verify")
+def audit_verify(
+    tenant: Annotated[UUID | None, typer.Option(help="Only this tenant's chain.")] = None,
+    heads: Annotated[
+        Path | None,
+        typer.Option(help="What AUDIT_HEADS_FILE collected: shows cut ends and chains made anew."),
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Check every audit chain; exit 1 and name tenant and seq where a row is not as it was written.
+
+    Exit 2 when the heads cannot be read.
+    """
+    from app import wiring
+    from app.database.queries import audit
+    from app.database.session import ALL_TENANTS, transaction
+    from app.utils import heads_file
+
+    wiring.boot()
+    try:
+        known = {} if heads is None else heads_file.read(heads)
+    except (OSError, ValueError) as error:
+        typer.echo(f"Not done: {error}", err=True)
+        raise typer.Exit(2) from None
+    if tenant is not None:
+        known = {id_: hashes for id_, hashes in known.items() if id_ == tenant}
+    with transaction(tenant=tenant or ALL_TENANTS) as db:
+        result = audit.verify(db, known, tenant_id=tenant)
+    _show(result, as_json)
+    raise typer.Exit(1 if result["faults"] else 0)
 
 
 @ops_app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
@@ -62,7 +62,6 @@ def actor() -> Actor:
 # Noting deeds -----------------------------------------------------------------------------------
 
 _NOTED: Final = "audit_noted"
-_MARKS: Final = "audit_marks"
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def write_many(
     if not resource_ids:
         return
     who = _actor.get()
-    db.info.setdefault(_NOTED, []).append(
+    _noted(db)[-1].deeds.append(
         _Deed(
             tenant_id=tenant_id,
             action=action,
@@ -134,23 +133,38 @@ def write_many(
     )
 
 
+@dataclass
+class _Frame:
+    """What was noted since the transaction, or a savepoint in it, began."""
+
+    deeds: list[_Deed] = field(default_factory=list)
+    kept: bool = False
+
+
+def _noted(db: Session) -> list[_Frame]:
+    """The transaction's frame, and one for each savepoint that is open, the innermost last."""
+    frames: list[_Frame] = db.info.setdefault(_NOTED, [_Frame()])
+    return frames
+
+
 @event.listens_for(Session, "after_transaction_create")
-def _mark(db: Session, begun: SessionTransaction) -> None:
+def _open_frame(db: Session, begun: SessionTransaction) -> None:
     if begun.nested:
-        db.info.setdefault(_MARKS, {})[begun] = len(db.info.get(_NOTED, ()))
+        _noted(db).append(_Frame())
 
 
-@event.listens_for(Session, "after_soft_rollback")
-def _forget(db: Session, ended: SessionTransaction) -> None:
-    """What was rolled back to a savepoint was not done."""
-    if ended.nested and _NOTED in db.info:
-        del db.info[_NOTED][db.info[_MARKS][ended] :]
+@event.listens_for(Session, "after_commit")
+def _keep_frame(db: Session) -> None:
+    _noted(db)[-1].kept = True
 
 
 @event.listens_for(Session, "after_transaction_end")
-def _clear(db: Session, ended: SessionTransaction) -> None:
+def _close_frame(db: Session, ended: SessionTransaction) -> None:
+    """What a savepoint kept is the surrounding transaction's; what it did not keep was not done."""
     if ended.nested:
-        db.info.get(_MARKS, {}).pop(ended, None)
+        frame = _noted(db).pop()
+        if frame.kept:
+            _noted(db)[-1].deeds += frame.deeds
     elif ended.parent is None:
         db.info.pop(_NOTED, None)
 
@@ -167,9 +181,10 @@ def _before_commit(db: Session) -> None:
 def seal(db: Session) -> None:
     """Number, chain and insert what was noted so far; done by itself before a commit.
 
-    The chains stay locked until the transaction ends.
+    The chains stay locked until the transaction ends. Within a savepoint it is what was noted since.
     """
-    deeds: list[_Deed] = db.info.pop(_NOTED, [])
+    frame = _noted(db)[-1]
+    deeds, frame.deeds = frame.deeds, []
     if not deeds:
         return
     db.flush()  # The tenant may be new, and what waits for its lock must do so before the chain's.

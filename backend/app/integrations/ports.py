@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 # Payments ---------------------------------------------------------------------------------------
@@ -333,6 +334,8 @@ class Platform:
     domain_fixed_cents: int
     quote_minutes: int
     public_url: str
+    audit_heads_file: Path | None = None
+    """Where the ends of the audit chains are kept; the log has them in any case."""
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ _UNFIT_TEXT = re.compile(
     # Seeds of one-time codes and recovery codes.
     r"|(?-i:\b[A-Z2-7]{26,}\b=*)"
     r"|(?<![\w.-])[a-z0-9]{4}(?:-[a-z0-9]{4}){3}(?![\w.-])"
-    # An address, also a quoted or international one.
-    r"|[^\s@<>,;:\"'()\[\]]+@[^\s@<>,;:\"'()\[\]]+",
+    # An address, with whatever it is quoted or bracketed by.
+    r"|\S+@\S+",
     re.IGNORECASE,
 )
 _RANDOM = re.compile(r"[A-Za-z0-9_+/=-]{32,}")

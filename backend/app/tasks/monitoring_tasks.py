@@ -19,10 +19,11 @@ from app.database.models import (
     ScheduledRun,
     Tenant,
 )
+from app.database.queries import audit
 from app.integrations import ports
 from app.services.directory_service import DirectoryService
 from app.tasks.jobs import task
-from app.utils import monitoring
+from app.utils import heads_file, monitoring
 
 KEEP = timedelta(days=7)
 log = structlog.get_logger()
@@ -50,6 +51,20 @@ def reconcile_mail_plane(db: Session) -> None:
     repairs = DirectoryService.reconcile(db, ports.current().mail)
     if repairs.inboxes or repairs.killed or repairs.revived:
         log.warning("mail plane had drifted", repairs=repairs)
+
+
+@task("monitoring.keep_audit_heads")
+def keep_audit_heads(db: Session) -> None:
+    """Write the end of each audit chain where the database cannot reach: the log, and a file.
+
+    Of the rows inside a chain none can be changed unseen; its end shows only against these.
+    """
+    heads = audit.heads(db)
+    for head in heads:
+        log.info("audit head", tenant_id=str(head.tenant_id), seq=head.seq, head=head.hash.hex())
+    path = ports.current().platform.audit_heads_file
+    if path is not None:
+        heads_file.append(path, [(h.tenant_id, h.seq, h.hash) for h in heads], clock.now())
 
 
 @task("monitoring.housekeeping")

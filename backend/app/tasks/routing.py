@@ -43,6 +43,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.HoldsDue: ("billing.release_stale_holds",),
         e.WarmupDue: ("provisioning.advance_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
+        e.AuditHeadsDue: ("monitoring.keep_audit_heads",),
         e.HousekeepingDue: ("monitoring.housekeeping",),
     }.items()
 }

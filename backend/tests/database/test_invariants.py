@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database.models import (
+    AuditLog,
     DeliveryEvent,
     DomainPurchase,
     DomainStatus,
@@ -70,6 +71,11 @@ def plant(name: str, db: Session, tenant: Any, domain: Any) -> None:
             tenant_id=tenant.id, natural_key=b"k" * 32, event_type="Reception", occurred_at=now,
             message_id="m", recipient="a@b.test", recipient_domain="b.test", record={},
         ))  # fmt: skip
+    elif name.startswith("I12_"):
+        db.add(AuditLog(
+            tenant_id=tenant.id, seq=1, previous_hash=bytes(32), hash=b"h" * 32, action="forged",
+            resource_type="tenant", actor_type="system",
+        ))  # fmt: skip
     elif name.startswith("I13_"):
         db.add(ProviderEvent(
             provider="stripe", provider_id="evt_1", event_type="x", occurred_at=now, payload={},
@@ -77,7 +83,7 @@ def plant(name: str, db: Session, tenant: Any, domain: Any) -> None:
         ))  # fmt: skip
 
 
-@pytest.mark.parametrize("number", ["I1", "I3", "I4", "I5", "I6", "I7", "I9", "I10", "I13"])
+@pytest.mark.parametrize("number", ["I1", "I3", "I4", "I5", "I6", "I7", "I9", "I10", "I12", "I13"])
 def test_a_planted_violation_is_found_by_its_check_alone(
     db: Session, make_tenant: Callable[..., Any], make_domain: Callable[..., Any], number: str
 ) -> None:

@@ -1,7 +1,8 @@
 """What must always be true, as questions to the database: each answers with the ids that break it.
 
 Run by `inboxgrove ops invariants` and after every crash test. The numbers are those of the design's
-list; a young row is given the time that its job may take.
+list (the other half of I12, that every operation which changes something has an audit event, is a
+property of the code, and a test's); a young row is given the time that its job may take.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.rules import limits, plans
+from app.database.queries import audit
+from app.rules import audit_chain, limits, plans
 
 Check = Callable[[Session, datetime], list[str]]
 
@@ -161,6 +163,12 @@ def tenants_do_not_mix(db: Session, _: datetime) -> list[str]:
     )
 
 
+def audit_chains_hold(db: Session, now: datetime) -> list[str]:
+    """I12: what was written down of late was not changed since; as tenant:seq."""
+    recent = audit.recent_chains(db, now - timedelta(days=1))
+    return [f"{f.tenant_id}:{f.seq}" for f in audit_chain.faults(recent, whole=False)]
+
+
 def webhooks_are_handled(db: Session, now: datetime) -> list[str]:
     """I13: no provider's event waits longer than five minutes."""
     return _ids(
@@ -181,6 +189,7 @@ CHECKS: Mapping[str, Check] = {
     "I9_counters_are_counts": counters_are_counts,
     "I10_silence_after_the_kill": silence_after_the_kill,
     "I11_tenants_do_not_mix": tenants_do_not_mix,
+    "I12_audit_chains_hold": audit_chains_hold,
     "I13_webhooks_are_handled": webhooks_are_handled,
 }
 
