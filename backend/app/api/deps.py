@@ -270,9 +270,6 @@ def _find_operator(request: Request, db: Session) -> Operator:
     if operator is None:
         raise errors.Unauthenticated("This session is over. Open a new one.")
     scope(db, ALL_TENANTS)
-    now = clock.now()
-    if operator.last_used_at is None or now - operator.last_used_at >= _KEY_NOTED:
-        operator.last_used_at = now
     request.state.authenticated_at = claims.authenticated_at
     return operator
 

@@ -172,7 +172,7 @@ def _spend_code(operator: Operator, code: str) -> bool:
     step = two_factor.accepted_step(secret, code, clock.now(), after=operator.totp_step)
     if step is None:
         return False
-    operator.totp_step = step
+    operator.totp_step, operator.last_used_at = step, clock.now()
     return True
 
 
