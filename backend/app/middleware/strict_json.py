@@ -14,16 +14,22 @@ from app.errors import Invalid
 
 MAX_DEPTH = 64
 _INT64 = 2**63
+_NO_JSON = {
+    "field": "body",
+    "location": "body",
+    "message": "This is not JSON.",
+    "type": "json_invalid",
+}
 _DIGITS = 20
 """As many as a 64-bit number can have, with its sign."""
 
 
 def check(body: bytes) -> None:
     """Raises Invalid unless `body` is UTF-8 JSON with unique names, 64-bit integers, finite numbers
-    and text without NUL and unpaired surrogates, nested at most `MAX_DEPTH` deep.
-
-    A text that is no JSON at all is left to whoever parses it, who can say where it breaks.
+    and text without NUL and unpaired surrogates, nested at most `MAX_DEPTH` deep; or empty.
     """
+    if not body:
+        return
     try:
         value = json.loads(
             body.decode(),
@@ -37,7 +43,8 @@ def check(body: bytes) -> None:
     except RecursionError:
         raise _too_deep() from None
     except ValueError:
-        return
+        # Not left to the next parser, which would try UTF-16 as well.
+        raise Invalid("The request is not valid: body.", fields=[_NO_JSON]) from None
     _walk(value, escaped=b"\\u" in body)
 
 
