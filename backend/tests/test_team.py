@@ -191,6 +191,40 @@ def test_links_are_not_guessed(api: httpx.Client) -> None:
     assert statuses == [400] * 10 + [429] * 2
 
 
+def test_the_mailed_link_opens_a_page_that_asks_for_name_and_password(
+    signed_in: Customer, api: httpx.Client, world: Running, drain: Drain
+) -> None:
+    invite(signed_in, "bo@gmail.test")
+    drain()
+    link = mailed_link(world, "bo@gmail.test")
+    page = api.get(link)
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    token = link.partition("token=")[2]
+    assert f'value="{token}"' in page.text
+    assert "<script" not in api.get("/accept-invite", params={"token": '"><script>'}).text
+    good = {"token": token, "full_name": "Bo", "password": PASSWORD, "repeated": PASSWORD}
+    for wrong in (
+        {"repeated": "something else"},
+        {"full_name": " "},
+        {"full_name": "\0"},
+        {"password": "short", "repeated": "short"},
+        {"password": "password123", "repeated": "password123"},
+        {"full_name": '"><script>', "repeated": ""},
+    ):
+        answer = api.post("/accept-invite", data={**good, **wrong})
+        assert answer.status_code == 400, wrong
+        assert f'value="{token}"' in answer.text, "may be tried again"
+        assert "<script" not in answer.text
+    assert "Welcome" in api.post("/accept-invite", data=good).text
+    assert api.post("/accept-invite", data=good).status_code == 400
+    assert api.post("/accept-invite", content=b"\xff\x00").status_code == 400
+    signed = api.post("/api/v1/auth/login", json={"email": "bo@gmail.test", "password": PASSWORD})
+    mine = {"Authorization": f"Bearer {signed.json()['data']['access_token']}"}
+    sessions = api.get("/api/v1/auth/sessions", headers=mine).json()["data"]
+    assert len(sessions) == 1, "the page leaves no session behind that nobody holds"
+
+
 def test_nobody_joins_a_suspended_company(
     signed_in: Customer, api: httpx.Client, world: Running, drain: Drain
 ) -> None:

@@ -11,20 +11,29 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse
+from pydantic import ValidationError
 
 from app.api.deps import DB, address_of, anybody
+from app.api.schemas.team import AcceptIn
 from app.api.v1.auth import hashing
 from app.api.v1.passwords import reset
+from app.api.v1.team import throttled
 from app.database.session import ALL_TENANTS, scope
-from app.errors import Invalid, RateLimited
+from app.errors import Conflict, Forbidden, Invalid, RateLimited
 from app.rules.passwords import LONGEST, SHORTEST
 from app.services.identity_service import IdentityService
+from app.services.invitation_service import InvitationService
 
 router = APIRouter(include_in_schema=False, dependencies=[Depends(anybody)])
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self';"
     " frame-ancestors 'none'"
 }
+_PASSWORDS = "".join(
+    f'<p><label>{label}<br><input type="password" name="{name}" autocomplete="new-password"'
+    f' required minlength="{SHORTEST}" maxlength="{LONGEST}"></label></p>'
+    for label, name in (("New password", "password"), ("Once more", "repeated"))
+)
 Token = Annotated[str, Query(max_length=200)]
 
 
@@ -74,16 +83,58 @@ async def set_password(request: Request) -> HTMLResponse:
     )
 
 
-def _new_password(token: str, fault: str = "") -> HTMLResponse:
-    field = (
-        '<p><label>{}<br><input type="password" name="{}" autocomplete="new-password" required'
-        f' minlength="{SHORTEST}" maxlength="{LONGEST}"></label></p>'
+@router.get("/accept-invite")
+def ask_to_join(token: Token = "") -> HTMLResponse:
+    """Fields for a name and a password."""
+    return _joining(token)
+
+
+@router.post("/accept-invite")
+async def join(request: Request) -> HTMLResponse:
+    """Make the account, or say in words what is wrong and ask again."""
+    fields = await _fields(request)
+    token, name = fields.get("token", ""), fields.get("full_name", "")
+    if fields.get("password") != fields.get("repeated"):
+        return _joining(token, "The two passwords are not the same.", name)
+    try:
+        body = AcceptIn(token=token, full_name=name, password=fields.get("password", ""))
+    except ValidationError:
+        wanted = f"Tell us your name, and choose a password of {SHORTEST} to {LONGEST} characters."
+        return _joining(token, wanted, name)
+
+    def work() -> None:
+        with throttled(address_of(request)):
+            InvitationService.join(body.token, full_name=body.full_name, password=body.password)
+
+    try:
+        await to_thread.run_sync(work, limiter=hashing)
+    except (Invalid, Conflict, Forbidden) as error:
+        if error.details.get("fields"):
+            return _joining(token, error.message, name)
+        return _page("This did not work", _said(error.message), 400)
+    except RateLimited as error:
+        return _page("Too many attempts", _said(error.message), 429)
+    return _page("Welcome", _said("Your account is made. Sign in with your address."))
+
+
+def _joining(token: str, fault: str = "", name: str = "") -> HTMLResponse:
+    named = (
+        '<p><label>Your name<br><input name="full_name" autocomplete="name" required'
+        f' maxlength="200" value="{escape(name, quote=True)}"></label></p>'
     )
-    fields = field.format("New password", "password") + field.format("Once more", "repeated")
+    return _page(
+        "Join your team",
+        (_said(fault) if fault else "")
+        + _form("/accept-invite", token, f"{named}{_PASSWORDS}<button>Join</button>"),
+        400 if fault else 200,
+    )
+
+
+def _new_password(token: str, fault: str = "") -> HTMLResponse:
     return _page(
         "Choose a new password",
         (_said(fault) if fault else "")
-        + _form("/reset-password", token, f"{fields}<button>Change the password</button>"),
+        + _form("/reset-password", token, f"{_PASSWORDS}<button>Change the password</button>"),
         400 if fault else 200,
     )
 

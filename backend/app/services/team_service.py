@@ -1,157 +1,25 @@
-"""The people of a tenant: invited, given roles, removed."""
+"""The people of a tenant: their roles, and their leaving."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
-from app import clock, errors, events
-from app.database import audit, outbox, throttles
-from app.database.models import (
-    Invitation,
-    MailToken,
-    RecoveryCode,
-    Role,
-    Tenant,
-    User,
-    new_id,
-)
-from app.database.session import ALL_TENANTS, transaction
-from app.integrations import ports
+from app import errors
+from app.database import audit
+from app.database.models import MailToken, RecoveryCode, Role, Tenant, User
 from app.rules import permissions
 from app.rules.permissions import Permission
 from app.services import token_families
-from app.services.password_service import refuse_poor
-from app.services.token_families import Device, Tokens
-from app.utils import email_service, security
 
-INVITATION_DAYS = 7
-_MIGHTY = frozenset({Role.OWNER, Role.ADMIN})
+MIGHTY = frozenset({Role.OWNER, Role.ADMIN})
+"""Roles that `is_admin` stands for."""
 
 
 class TeamService:
-    @staticmethod
-    def invite(inviter: User, email: str, role: Role, db: Session) -> Invitation:
-        """Have a link mailed that makes the holder of `email` a member; an earlier one is void.
-
-        Nothing is asked outside the tenant, so that the answer tells nothing about accounts
-        elsewhere. Raises Forbidden for a role above the inviter's own, Conflict for a member,
-        RateLimited.
-        """
-        _must_reach(inviter, role)
-        throttles.spend("invite", account=str(inviter.tenant_id))
-        if db.scalar(select(User.id).where(User.email == email, User.is_active)) is not None:
-            raise errors.Conflict("This person is a member already.")
-        invitation = db.scalars(
-            select(Invitation).where(Invitation.email == email, *_open()).with_for_update()
-        ).one_or_none()
-        before = None if invitation is None else invitation.role
-        if invitation is None:
-            invitation = Invitation(id=new_id(), tenant_id=inviter.tenant_id, email=email)
-            db.add(invitation)
-        else:
-            _must_reach(inviter, invitation.role)
-        invitation.role, invitation.invited_by = role, inviter.id
-        invitation.expires_at = clock.now() + timedelta(days=INVITATION_DAYS)
-        # Nobody has this token: the mail gets one of its own, and the link before is dead at once.
-        invitation.token_hash = security.token_hash(security.new_token())
-        db.flush()  # The moment of its making is part of the answer.
-        audit.write(
-            db,
-            inviter.tenant_id,
-            "user_invited",
-            "invitation",
-            invitation.id,
-            {"role": [before, role]},
-        )
-        outbox.record(
-            db,
-            events.InvitationIssued(tenant_id=inviter.tenant_id, invitation_id=invitation.id),
-        )
-        return invitation
-
-    @staticmethod
-    def send_invitation(
-        invitation_id: UUID, db: Session, *, providers: ports.Providers | None = None
-    ) -> None:
-        """Mail a new one-time link; a job. Only the newest link works."""
-        providers = providers or ports.current()
-        invitation = db.scalars(
-            select(Invitation).where(Invitation.id == invitation_id, *_open()).with_for_update()
-        ).one_or_none()
-        if invitation is None:
-            return
-        token = security.new_token()
-        invitation.token_hash = security.token_hash(token)
-        tenant = db.get_one(Tenant, invitation.tenant_id)
-        inviter = None if invitation.invited_by is None else db.get(User, invitation.invited_by)
-        mail = email_service.invitation(
-            inviter="A colleague" if inviter is None else inviter.full_name or inviter.email,
-            company=tenant.company_name,
-            # From the settings, never from a request's Host.
-            link=f"{providers.platform.public_url}/accept-invite?token={token}",
-            days=INVITATION_DAYS,
-        )
-        providers.mailer.send(
-            to=invitation.email,
-            subject=mail.subject,
-            text=mail.text,
-            html=mail.html,
-            key=f"invite-{new_id()}",
-        )
-
-    @staticmethod
-    def accept(token: str, *, full_name: str, password: str, device: Device) -> tuple[User, Tokens]:
-        """Become a member by the link of the mail, which proves the address, and sign in.
-
-        Owns its transactions, because hashing must not hold a connection. Raises Invalid for a
-        link that is not good any more or a poor password, EmailAlreadyRegistered when the address
-        has an account elsewhere, TenantSuspended.
-        """
-        with transaction(tenant=ALL_TENANTS) as db:
-            found = _invitation_of(token, db)
-            company = db.get_one(Tenant, found.tenant_id).company_name
-        refuse_poor(password, "password", found.email, company, full_name)
-        password_hash = security.hash_password(password)
-        with transaction(tenant=found.tenant_id) as db:
-            invitation = _invitation_of(token, db)
-            tenant = db.get_one(Tenant, invitation.tenant_id)
-            if tenant.is_suspended:
-                raise errors.TenantSuspended(reason=str(tenant.suspension_reason))
-            user = User(
-                id=new_id(),
-                tenant_id=tenant.id,
-                email=invitation.email,
-                full_name=full_name,
-                password_hash=password_hash,
-                role=invitation.role,
-                is_admin=invitation.role in _MIGHTY,
-                is_verified=True,
-                session_version=1,
-                last_login_at=clock.now(),
-            )
-            try:
-                with db.begin_nested():
-                    db.add(user)
-            except IntegrityError:
-                raise errors.EmailAlreadyRegistered from None
-            invitation.accepted_at = clock.now()
-            token_families.recognise(user)
-            audit.write(
-                db,
-                tenant.id,
-                "invitation_accepted",
-                "user",
-                user.id,
-                {"role": [None, user.role]},
-            )
-            return user, token_families.begin(user, device, db)
-
     @staticmethod
     def change(
         actor: User,
@@ -167,13 +35,13 @@ class TeamService:
         owner.
         """
         owners, actor, target = _hold(actor, user_id, db)
-        _must_reach(actor, target.role)
+        must_reach(actor, target.role)
         changes: dict[str, list[Any]] = {}
         if role is not None and role != target.role:
-            _must_reach(actor, role)
+            must_reach(actor, role)
             _keep_an_owner(owners, target)
             changes["role"] = [target.role, role]
-            target.role, target.is_admin = role, role in _MIGHTY
+            target.role, target.is_admin = role, role in MIGHTY
             target.session_version += 1
         if full_name is not None and full_name != target.full_name:
             # The trail outlives people, so it names nobody.
@@ -184,22 +52,13 @@ class TeamService:
         return target
 
     @staticmethod
-    def remove(actor: User, id_: UUID, db: Session) -> None:
-        """Take a member's access away at once, or an invitation's link.
+    def remove(actor: User, user_id: UUID, db: Session) -> None:
+        """Take a member's access away at once. The API keys that they made go on working.
 
-        The API keys that a member made go on working. Raises NotFound, Forbidden for somebody
-        above the actor, Conflict for the last owner.
+        Raises NotFound, Forbidden for somebody above the actor, Conflict for the last owner.
         """
-        invitation = db.scalars(
-            select(Invitation).where(Invitation.id == id_, *_open()).with_for_update()
-        ).one_or_none()
-        if invitation is not None:
-            _must_reach(actor, invitation.role)
-            invitation.revoked_at = clock.now()
-            audit.write(db, actor.tenant_id, "invitation_revoked", "invitation", invitation.id)
-            return
-        owners, actor, target = _hold(actor, id_, db)
-        _must_reach(actor, target.role)
+        owners, actor, target = _hold(actor, user_id, db)
+        must_reach(actor, target.role)
         _keep_an_owner(owners, target)
         _remove(target, db)
 
@@ -224,22 +83,7 @@ class TeamService:
             audit.write(db, tenant.id, "tenant_changed", "tenant", tenant.id, changes)
 
 
-def _open() -> tuple[ColumnElement[bool], ...]:
-    return Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None)
-
-
-def _invitation_of(token: str, db: Session) -> Invitation:
-    invitation = db.scalars(
-        select(Invitation)
-        .where(Invitation.token_hash == security.token_hash(token), *_open())
-        .with_for_update()
-    ).one_or_none()
-    if invitation is None or invitation.expires_at <= clock.now():
-        raise errors.Invalid("This invitation is not good any more. Ask for a new one.")
-    return invitation
-
-
-def _must_reach(actor: User, role: str) -> None:
+def must_reach(actor: User, role: str) -> None:
     """Nobody gives, takes or changes a role above their own."""
     if permissions.rank(role) > permissions.rank(actor.role):
         raise errors.Forbidden(f"The role {role} is above yours, {actor.role}.")

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.services.invitation_service import InvitationService
 from app.services.password_service import PasswordService
-from app.services.team_service import TeamService
 from app.services.two_factor_service import TwoFactorService
 from app.tasks.jobs import task
 
@@ -44,4 +44,4 @@ def tell_recovery_code_used(db: Session, tenant_id: UUID, user_id: UUID) -> None
 
 @task("accounts.send_invitation")
 def send_invitation(db: Session, tenant_id: UUID, invitation_id: UUID) -> None:  # noqa: ARG001
-    TeamService.send_invitation(invitation_id, db)
+    InvitationService.send(invitation_id, db)

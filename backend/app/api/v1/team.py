@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 
 from app import clock
@@ -13,12 +16,14 @@ from app.api.deps import DB, Person, address_of, public, requires
 from app.api.idempotency import IdempotentRoute
 from app.api.responses import Envelope, Page, ok, page
 from app.api.schemas import auth, team
+from app.api.v1.auth import device_of, hashing
 from app.database import throttles
 from app.database.models import Invitation, User
 from app.database.queries import team as queries
 from app.rules.permissions import Permission
+from app.services.invitation_service import InvitationService
 from app.services.team_service import TeamService
-from app.services.token_families import Device
+from app.services.token_families import Tokens
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=IdempotentRoute)
 
@@ -44,7 +49,7 @@ def invite_user(body: team.InviteIn, person: Person, db: DB) -> Any:
     Inviting again voids the link before. The answer does not tell whether the address has an
     account elsewhere.
     """
-    return ok(_out(TeamService.invite(person.user, body.email, body.role, db)))
+    return ok(_out(InvitationService.issue(person.user, body.email, body.role, db)))
 
 
 @router.post(
@@ -53,19 +58,28 @@ def invite_user(body: team.InviteIn, person: Person, db: DB) -> Any:
     response_model=Envelope[auth.LoginOut],
     **public(audit_event="invitation_accepted"),
 )
-def accept_invite(body: team.AcceptIn, request: Request) -> Any:
+async def accept_invite(body: team.AcceptIn, request: Request) -> Any:
     """Join by the mailed link, which proves the address, and sign in."""
-    address = address_of(request)
-    throttles.spend("accept_invite", address=address)
-    user, tokens = TeamService.accept(
-        body.token,
-        full_name=body.full_name,
-        password=body.password,
-        device=Device(ip=address, user_agent=request.headers.get("user-agent")),
-    )
-    # Only failures count: a whole office may join from one address.
-    throttles.refund("accept_invite", address=address)
+
+    def work() -> tuple[User, Tokens]:
+        with throttled(address_of(request)):
+            return InvitationService.accept(
+                body.token,
+                full_name=body.full_name,
+                password=body.password,
+                device=device_of(request),
+            )
+
+    user, tokens = await to_thread.run_sync(work, limiter=hashing)
     return ok({**vars(tokens), "user": user})
+
+
+@contextmanager
+def throttled(address: str) -> Iterator[None]:
+    """Counts failures of those who try links; a whole office may join from one address."""
+    throttles.spend("accept_invite", address=address)
+    yield
+    throttles.refund("accept_invite", address=address)
 
 
 @router.patch(
@@ -92,7 +106,8 @@ def remove_user(user_id: UUID, person: Person, db: DB) -> Any:
 
     API keys that the member made go on working and are listed as a removed person's.
     """
-    TeamService.remove(person.user, user_id, db)
+    if not InvitationService.revoke(person.user, user_id, db):
+        TeamService.remove(person.user, user_id, db)
     return ok({"done": True})
 
 
