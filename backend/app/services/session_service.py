@@ -80,8 +80,9 @@ class SessionService:
         throttles.spend("reauthenticate", account=str(user.id))
         if not security.verify_password(user.password_hash, password):
             raise errors.InvalidCredentials("The password is wrong.")
-        _second_factor(user, totp_code, db)
+        # Only failures count; the second factor counts its own.
         throttles.refund("reauthenticate", account=str(user.id))
+        _second_factor(user, totp_code, db)
         audit.write(db, user.tenant_id, "user_reauthenticated", "user", user.id)
         return token_families.confirm(user, family_id, db)
 

@@ -26,15 +26,21 @@ from app.database.models import (
     SuspensionReason,
     Tenant,
     TransactionType,
+    new_id,
 )
 from app.integrations import ports
-from app.services import ledger
+from app.services import billing_service, ledger
 from app.services.subscription_service import SubscriptionService
 from app.services.trial_service import TrialService
 from app.utils import monitoring
 
 STRIKES = 3
 """Failed attempts of one invoice that suspend a tenant (`invoice.attempt_count`)."""
+
+_NEVER_BEGUN = frozenset({"incomplete", "incomplete_expired"})
+"""The first payment failed, so nothing was bought; another card buys another subscription."""
+
+_TOLD_OF_INVOICES = ("status", "amount_due_cents", "amount_paid_cents", "attempt_count")
 
 Handler = Callable[[Session, dict[str, Any], ports.PaymentGateway], None]
 
@@ -72,11 +78,7 @@ def _card_confirmed(db: Session, body: dict[str, Any], payments: ports.PaymentGa
     if tenant is None or intent.status != "succeeded" or intent.payment_method is None:
         return
     card = payments.get_card(intent.payment_method)
-    db.execute(
-        update(PaymentMethod)
-        .where(PaymentMethod.tenant_id == tenant.id, PaymentMethod.is_default)
-        .values(is_default=False)
-    )
+    _no_default_but(card.payment_method, tenant, db)
     _mirror_card(db, tenant, card, default=True)
     payments.set_default_payment_method(
         customer=intent.customer or "",
@@ -99,16 +101,56 @@ def _card_confirmed(db: Session, body: dict[str, Any], payments: ports.PaymentGa
         SubscriptionService.apply_state(tenant, state, db)
 
 
+def _no_default_but(payment_method: str, tenant: Tenant, db: Session) -> None:
+    replaced = db.scalars(
+        update(PaymentMethod)
+        .where(
+            PaymentMethod.tenant_id == tenant.id,
+            PaymentMethod.is_default,
+            PaymentMethod.stripe_payment_method_id != payment_method,
+        )
+        .values(is_default=False)
+        .returning(PaymentMethod.id)
+    ).all()
+    audit.write_many(
+        db,
+        tenant.id,
+        "payment_method_replaced",
+        "payment_method",
+        replaced,
+        {"is_default": [True, False]},
+    )
+
+
 def _mirror_card(db: Session, tenant: Tenant, card: ports.Card, *, default: bool) -> None:
     row = db.scalars(
         select(PaymentMethod).where(PaymentMethod.stripe_payment_method_id == card.payment_method)
     ).one_or_none()
     if row is None:
         row = PaymentMethod(
-            tenant_id=tenant.id, stripe_payment_method_id=card.payment_method, is_active=True
+            id=new_id(),
+            tenant_id=tenant.id,
+            stripe_payment_method_id=card.payment_method,
+            is_active=True,
         )
         db.add(row)
-        audit.write(db, tenant.id, "payment_method_added", "tenant", tenant.id)
+        audit.write(
+            db,
+            tenant.id,
+            "payment_method_added",
+            "payment_method",
+            row.id,
+            {"is_active": [None, True], "is_default": [None, default]},
+        )
+    elif row.is_default != default:
+        audit.write(
+            db,
+            tenant.id,
+            "payment_method_chosen",
+            "payment_method",
+            row.id,
+            {"is_default": [row.is_default, default]},
+        )
     row.card_brand, row.card_last_four = card.brand, card.last_four
     row.card_exp, row.card_fingerprint = card.expiry, card.fingerprint
     row.is_default = default
@@ -117,11 +159,24 @@ def _mirror_card(db: Session, tenant: Tenant, card: ports.Card, *, default: bool
 def _card_detached(db: Session, body: dict[str, Any], payments: ports.PaymentGateway) -> None:
     card = payments.get_card(body["id"])
     if card.customer is None:
-        db.execute(
+        removed = db.execute(
             update(PaymentMethod)
-            .where(PaymentMethod.stripe_payment_method_id == card.payment_method)
+            .where(
+                PaymentMethod.stripe_payment_method_id == card.payment_method,
+                PaymentMethod.is_active,
+            )
             .values(is_active=False, is_default=False)
+            .returning(PaymentMethod.tenant_id, PaymentMethod.id)
         )
+        for tenant_id, id_ in removed.all():
+            audit.write(
+                db,
+                tenant_id,
+                "payment_method_removed",
+                "payment_method",
+                id_,
+                {"is_active": [True, False]},
+            )
 
 
 def _subscription_changed(
@@ -130,6 +185,8 @@ def _subscription_changed(
     state = payments.get_subscription(body["id"])
     tenant = _tenant(db, state.customer)
     if tenant is None or tenant.stripe_subscription_id not in {None, state.id}:
+        return
+    if tenant.stripe_subscription_id is None and state.status in _NEVER_BEGUN:
         return
     SubscriptionService.apply_state(tenant, state, db)
     if state.status == "unpaid" or (state.status == "canceled" and _has_debt(db, tenant)):
@@ -164,13 +221,16 @@ def _invoice_changed(db: Session, body: dict[str, Any], payments: ports.PaymentG
 def _mirror_invoice(db: Session, tenant: Tenant, state: ports.InvoiceState) -> None:
     row = db.scalars(select(Invoice).where(Invoice.stripe_invoice_id == state.id)).one_or_none()
     if row is None:
-        row = Invoice(tenant_id=tenant.id, stripe_invoice_id=state.id)
+        row = Invoice(id=new_id(), tenant_id=tenant.id, stripe_invoice_id=state.id)
         db.add(row)
+    before = {name: getattr(row, name) for name in _TOLD_OF_INVOICES}
     row.number, row.status, row.billing_reason = state.number, state.status, state.billing_reason
     row.amount_due_cents, row.amount_paid_cents = state.amount_due, state.amount_paid
     row.currency, row.attempt_count = state.currency, state.attempt_count
     row.next_payment_attempt = state.next_payment_attempt
     row.hosted_invoice_url, row.invoice_pdf = state.hosted_invoice_url, state.invoice_pdf
+    after = {name: getattr(row, name) for name in _TOLD_OF_INVOICES}
+    audit.write_difference(db, tenant.id, "invoice_changed", "invoice", row.id, before, after)
 
 
 def _invoice_paid(
@@ -220,7 +280,17 @@ def _hold_failed(db: Session, body: dict[str, Any], _: ports.PaymentGateway) -> 
     if purchase is not None and purchase.state == PurchaseState.QUOTED:
         error = body.get("last_payment_error") or {}
         # Another card may still be tried with the same intent, so the quote lives on.
-        purchase.failure = str(error.get("message") or "The payment was declined.")[:500]
+        why = str(error.get("message") or "The payment was declined.")[:500]
+        before, purchase.failure = purchase.failure, why
+        audit.write_difference(
+            db,
+            purchase.tenant_id,
+            "domain_purchase_declined",
+            "domain_purchase",
+            purchase.id,
+            {"failure": before},
+            {"failure": why},
+        )
 
 
 def _hold_gone(db: Session, body: dict[str, Any], payments: ports.PaymentGateway) -> None:
@@ -228,7 +298,7 @@ def _hold_gone(db: Session, body: dict[str, Any], payments: ports.PaymentGateway
     if purchase is None or payments.get_payment_intent(body["id"]).status != "canceled":
         return
     if purchase.state == PurchaseState.QUOTED:
-        purchase.state = PurchaseState.VOIDED
+        billing_service.move(purchase, PurchaseState.VOIDED, db)
 
 
 def _purchase(db: Session, body: dict[str, Any]) -> DomainPurchase | None:
