@@ -252,6 +252,8 @@ def test_csv_lines_repeat_what_was_made(ready: tuple[UUID, UUID]) -> None:
     result = provision(ready, 12)
     with transaction(tenant=ready[0]) as db:
         again = "".join(
-            ProvisioningService.csv_lines(db, provision_id=result.provision_id, platform=PLATFORM)
+            ProvisioningService.csv_lines(
+                ready[0], db, provision_id=result.provision_id, platform=PLATFORM
+            )
         )
     assert sorted(again.splitlines()) == sorted(result.csv_data.splitlines())

@@ -133,6 +133,25 @@ def write_many(
     )
 
 
+def write_difference(
+    db: Session,
+    tenant_id: UUID,
+    action: str,
+    resource_type: str,
+    resource_id: UUID | None,
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> None:
+    """Put down what differs between two states of one thing; nothing when nothing does."""
+    changes = {
+        name: [before.get(name), value]
+        for name, value in after.items()
+        if before.get(name) != value
+    }
+    if changes:
+        write(db, tenant_id, action, resource_type, resource_id, changes)
+
+
 @dataclass
 class _Frame:
     """What was noted since the transaction, or a savepoint in it, began."""
@@ -181,7 +200,7 @@ def _before_commit(db: Session) -> None:
 def seal(db: Session) -> None:
     """Number, chain and insert what was noted so far; done by itself before a commit.
 
-    The chains stay locked until the transaction ends. Within a savepoint it is what was noted since.
+    The chains stay locked until the transaction ends. In a savepoint it is what was noted in it.
     """
     frame = _noted(db)[-1]
     deeds, frame.deeds = frame.deeds, []

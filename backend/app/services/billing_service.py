@@ -119,7 +119,7 @@ class BillingService:
             intent = payments.capture(intent_id, key=f"cap:{purchase.id}")
         if intent.status != "succeeded":
             why = f"the hold cannot be captured any more (it is {intent.status})"
-            _move(purchase, PurchaseState.LOSS, db, failure=why)
+            move(purchase, PurchaseState.LOSS, db, failure=why)
             return purchase
         ledger.post(
             db,
@@ -131,12 +131,16 @@ class BillingService:
             description=f"Domain {purchase.domain_name}",
             purchase_id=purchase.id,
         )
-        _move(purchase, PurchaseState.CAPTURED, db)
+        move(purchase, PurchaseState.CAPTURED, db)
         return purchase
 
     @staticmethod
     def release_purchase(
-        purchase_id: UUID, db: Session, *, payments: ports.PaymentGateway | None = None
+        purchase_id: UUID,
+        db: Session,
+        *,
+        why: str | None = None,
+        payments: ports.PaymentGateway | None = None,
     ) -> DomainPurchase:
         """Cancel the hold of a name that could not be had. Repeats are harmless."""
         payments = payments or ports.current().payments
@@ -157,7 +161,7 @@ class BillingService:
                 description=f"Domain {purchase.domain_name}: the hold was released",
                 purchase_id=purchase.id,
             )
-        _move(purchase, PurchaseState.VOIDED, db)
+        move(purchase, PurchaseState.VOIDED, db, failure=why)
         return purchase
 
     @staticmethod
@@ -219,16 +223,18 @@ def _lock_purchase(purchase_id: UUID, db: Session) -> DomainPurchase:
     return purchase
 
 
-def _move(
+def move(
     purchase: DomainPurchase, state: PurchaseState, db: Session, failure: str | None = None
 ) -> None:
-    before, purchase.state = purchase.state, state
-    purchase.failure = failure
-    audit.write(
+    """Put a purchase into another state, and that into the audit trail."""
+    before = {"state": purchase.state, "failure": purchase.failure}
+    purchase.state, purchase.failure = state, failure and failure[:500]
+    audit.write_difference(
         db,
         purchase.tenant_id,
         f"domain_purchase_{state}",
         "domain_purchase",
         purchase.id,
-        {"state": [str(before), str(state)]},
+        before,
+        {"state": purchase.state, "failure": purchase.failure},
     )

@@ -23,6 +23,7 @@ from app.database.models import (
     StepName,
     Tenant,
 )
+from app.database.queries import jobs
 from app.integrations import ports
 from app.rules import dns_records, hostnames, limits
 from app.services import domain_registration, domain_setup, domain_steps
@@ -198,6 +199,13 @@ class DomainService:
                 .order_by(Domain.id)
             )
         )
+
+    @staticmethod
+    def look_again(domain: Domain, db: Session) -> None:
+        """Go on with the name now instead of waiting for the next round."""
+        audit.write(db, domain.tenant_id, "domain_verification_requested", "domain", domain.id)
+        if not jobs.hurry(db, domain.id):
+            DomainService.resume(domain, db)
 
     @staticmethod
     def resume(domain: Domain, db: Session) -> bool:

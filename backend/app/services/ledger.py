@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app import clock
+from app.database import audit
 from app.database.models import Transaction, TransactionType, new_id
 
 
@@ -45,4 +46,13 @@ def post(
         .on_conflict_do_nothing()
         .returning(Transaction.id)
     )
+    if row is not None:
+        audit.write(
+            db,
+            tenant_id,
+            "ledger_posted",
+            "transaction",
+            row,
+            {"type": [None, kind], "amount_cents": [None, cents], "status": [None, status]},
+        )
     return row is not None

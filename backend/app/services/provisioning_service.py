@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import errors, events
-from app.database import outbox
+from app.database import audit, outbox
 from app.database.models import (
     Domain,
     DomainStatus,
@@ -109,6 +109,7 @@ class ProvisioningService:
 
     @staticmethod
     def csv_lines(
+        tenant_id: UUID,
         db: Session,
         *,
         fmt: str = "generic",
@@ -117,9 +118,18 @@ class ProvisioningService:
         inbox_ids: Sequence[UUID] | None = None,
         platform: ports.Platform | None = None,
     ) -> Iterator[str]:
-        """A credential file of the tenant's living inboxes, read in blocks, for streaming."""
+        """A credential file of the tenant's living inboxes, read in blocks, for streaming.
+
+        Whoever gets it is written down. Raises Invalid, and NotFound for a provision or domain that
+        is not there.
+        """
         if fmt not in exports.FORMATS:
             raise errors.Invalid(f"format must be one of {', '.join(exports.FORMATS)}.", format=fmt)
+        if provision_id is not None and db.get(Provision, provision_id) is None:
+            raise errors.NotFound(resource="provision")
+        if domain_id is not None and db.get(Domain, domain_id) is None:
+            raise errors.NotFound(resource="domain")
+        _tell_of_export(tenant_id, fmt, provision_id, domain_id, inbox_ids, db)
         wanted = select(Inbox).where(Inbox.status != InboxStatus.DELETED)
         if provision_id is not None:
             wanted = wanted.where(Inbox.provision_id == provision_id)
@@ -130,6 +140,25 @@ class ProvisioningService:
         rows = db.scalars(wanted.order_by(Inbox.id).execution_options(yield_per=EXPORT_BLOCK))
         platform = platform or ports.current().platform
         return exports.lines(fmt, (inbox_batch.credential_of(inbox, platform) for inbox in rows))
+
+
+def _tell_of_export(
+    tenant_id: UUID,
+    fmt: str,
+    provision_id: UUID | None,
+    domain_id: UUID | None,
+    inbox_ids: Sequence[UUID] | None,
+    db: Session,
+) -> None:
+    changes: dict[str, list[object]] = {"format": [None, fmt]}
+    if inbox_ids is not None:
+        changes["inbox_ids"] = [None, list(inbox_ids)]
+    kind, id_ = "tenant", tenant_id
+    if provision_id is not None:
+        kind, id_ = "provision", provision_id
+    elif domain_id is not None:
+        kind, id_ = "domain", domain_id
+    audit.write(db, tenant_id, "credentials_exported", kind, id_, changes)
 
 
 def _check_form(count: int, convention: str, names: Sequence[str] | None) -> None:

@@ -64,7 +64,14 @@ class SubscriptionService:
         tenant.stripe_customer_id = payments.create_customer(
             email=email, name=tenant.company_name, tenant_id=str(tenant.id), key=f"cus:{tenant.id}"
         )
-        audit.write(db, tenant.id, "billing_account_opened", "tenant", tenant.id)
+        audit.write(
+            db,
+            tenant.id,
+            "billing_account_opened",
+            "tenant",
+            tenant.id,
+            {"stripe_customer_id": [None, tenant.stripe_customer_id]},
+        )
         return payments.create_setup_intent(
             customer=tenant.stripe_customer_id, tenant_id=str(tenant.id), key=f"seti:{tenant.id}:1"
         )
@@ -182,18 +189,26 @@ class SubscriptionService:
     @staticmethod
     def apply_state(tenant: Tenant, state: ports.SubscriptionState, db: Session) -> None:
         """Mirror what Stripe says about the subscription."""
-        tenant.stripe_subscription_id = state.id
-        tenant.current_period_end = state.current_period_end
-        tenant.cancel_at_period_end = state.cancel_at_period_end
+        mirrored = {
+            "stripe_subscription_id": state.id,
+            "current_period_end": state.current_period_end,
+            "cancel_at_period_end": state.cancel_at_period_end,
+        }
+        before = {name: getattr(tenant, name) for name in mirrored}
+        for name, value in mirrored.items():
+            setattr(tenant, name, value)
+        audit.write_difference(
+            db, tenant.id, "subscription_changed", "tenant", tenant.id, before, mirrored
+        )
         if state.plan in plans.PLANS and state.plan != tenant.subscription_tier:
-            before, tenant.subscription_tier = tenant.subscription_tier, Plan(state.plan)
+            tier, tenant.subscription_tier = tenant.subscription_tier, Plan(state.plan)
             audit.write(
                 db,
                 tenant.id,
                 "plan_changed",
                 "tenant",
                 tenant.id,
-                {"subscription_tier": [str(before), state.plan]},
+                {"subscription_tier": [str(tier), state.plan]},
             )
             outbox.record(db, events.PlanChanged(tenant_id=tenant.id))
         status = {
@@ -262,5 +277,7 @@ def _paid(tenant: Tenant, state: ports.SubscriptionState, db: Session) -> Tenant
         raise errors.PaymentRequired(
             f"The payment did not go through (subscription is {state.status})."
         )
+    plan = [str(tenant.subscription_tier), state.plan]
+    audit.write(db, tenant.id, "plan_chosen", "tenant", tenant.id, {"plan": plan})
     SubscriptionService.apply_state(tenant, state, db)
     return tenant

@@ -56,14 +56,10 @@ class SuppressionService:
             .on_conflict_do_nothing()
             .returning(Suppression.id)
         ).all()
-        if added:
-            audit.write(
-                db,
-                tenant.id,
-                "suppressions_added",
-                "suppression",
-                changes={"count": [0, len(added)]},
-            )
+        # Whom it is about is somebody's address, so the row is named and not what it says.
+        audit.write_many(
+            db, tenant.id, "suppressions_added", "suppression", added, {"reason": [None, reason]}
+        )
         mail.suppress(str(tenant.id), wanted)
         return len(added)
 
@@ -77,13 +73,20 @@ class SuppressionService:
     ) -> None:
         """Allow mail again. Raises NotFound."""
         mail = mail or ports.current().mail
-        target = db.scalar(
+        removed = db.execute(
             delete(Suppression)
             .where(Suppression.id == suppression_id, Suppression.tenant_id == tenant.id)
-            .returning(Suppression.target)
+            .returning(Suppression.target, Suppression.reason)
             .execution_options(synchronize_session=False)
-        )
-        if target is None:
+        ).one_or_none()
+        if removed is None:
             raise errors.NotFound(resource="suppression")
-        audit.write(db, tenant.id, "suppression_removed", "suppression", suppression_id)
-        mail.unsuppress(str(tenant.id), [target])
+        audit.write(
+            db,
+            tenant.id,
+            "suppression_removed",
+            "suppression",
+            suppression_id,
+            {"reason": [removed.reason, None]},
+        )
+        mail.unsuppress(str(tenant.id), [removed.target])

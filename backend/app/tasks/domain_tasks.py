@@ -26,8 +26,7 @@ def request_purchase(db: Session, tenant_id: UUID, purchase_id: UUID) -> None:
         return
     except (errors.Conflict, errors.LimitReached, errors.PaymentRequired) as refusal:
         # It will not become possible by waiting, and no money is to be held for nothing.
-        BillingService.release_purchase(purchase_id, db)
-        db.get_one(DomainPurchase, purchase_id).failure = refusal.message[:500]
+        BillingService.release_purchase(purchase_id, db, why=refusal.message)
 
 
 @task("domains.submit_registration")

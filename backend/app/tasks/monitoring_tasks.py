@@ -21,7 +21,9 @@ from app.database.models import (
 )
 from app.database.queries import audit
 from app.integrations import ports
+from app.services import mail_tokens, token_families
 from app.services.directory_service import DirectoryService
+from app.services.invitation_service import InvitationService
 from app.tasks.jobs import task
 from app.utils import heads_file, monitoring
 
@@ -80,3 +82,6 @@ def housekeeping(db: Session) -> None:
     db.execute(delete(IdempotencyRecord).where(IdempotencyRecord.expires_at < clock.now()))
     db.execute(delete(ScheduledRun).where(ScheduledRun.period < before))
     throttles.forget(db)
+    InvitationService.forget(db)
+    mail_tokens.forget(db)
+    token_families.forget(db)

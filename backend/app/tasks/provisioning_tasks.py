@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -68,9 +69,11 @@ def apply_plan_limits(db: Session, tenant_id: UUID) -> None:
         return
     cap = plans.plan(tenant.subscription_tier).inbox_daily_cap
     inboxes = db.scalars(select(Inbox).where(Inbox.status != InboxStatus.DELETED)).all()
+    before = [_limits(inbox) for inbox in inboxes]
     for inbox in inboxes:
         inbox.daily_limit = warmup.daily_limit(inbox.warmup_stage, cap)
         inbox.monthly_limit = warmup.monthly_limit(cap)
+    _tell(db, "inbox_limits_changed", tenant_id, inboxes, before)
     DirectoryService.publish(inboxes, ports.current().mail, sending=DirectoryService.open(tenant))
 
 
@@ -89,7 +92,32 @@ def advance_warmup(db: Session) -> None:
                 Inbox.sent_on == today - warmup.ONE_DAY,
             )
         ).all()
+        before = [_limits(inbox) for inbox in inboxes]
         for inbox in inboxes:
             inbox.warmup_stage += 1
             inbox.daily_limit = warmup.daily_limit(inbox.warmup_stage, cap)
+        _tell(db, "inbox_warmed_up", tenant.id, inboxes, before)
         DirectoryService.publish(inboxes, ports.current().mail)
+
+
+_Limits = tuple[int, int, int]
+_TOLD: tuple[str, ...] = ("warmup_stage", "daily_limit", "monthly_limit")
+
+
+def _limits(inbox: Inbox) -> _Limits:
+    return inbox.warmup_stage, inbox.daily_limit, inbox.monthly_limit
+
+
+def _tell(
+    db: Session, action: str, tenant_id: UUID, inboxes: Sequence[Inbox], before: list[_Limits]
+) -> None:
+    """Put the change down for each inbox that has one; those with the same one are one deed."""
+    alike: dict[tuple[_Limits, _Limits], list[UUID]] = {}
+    for inbox, old in zip(inboxes, before, strict=True):
+        if _limits(inbox) != old:
+            alike.setdefault((old, _limits(inbox)), []).append(inbox.id)
+    for (old, new), ids in alike.items():
+        changes = {
+            name: [was, now] for name, was, now in zip(_TOLD, old, new, strict=True) if was != now
+        }
+        audit.write_many(db, tenant_id, action, "inbox", ids, changes)

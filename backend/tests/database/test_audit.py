@@ -21,8 +21,8 @@ from app.database.queries import audit as queries
 from app.database.queries import invariants
 from app.database.session import ALL_TENANTS, SessionLocal, scope, transaction
 from app.rules import audit_chain
-from app.rules.audit_changes import UnfitForAudit
 from app.rules.audit_chain import FaultKind
+from app.rules.audit_changes import UnfitForAudit
 
 Make = Callable[..., Any]
 

@@ -79,7 +79,7 @@ def payment_methods(db: DB) -> Any:
 @router.post(
     "/upgrade",
     response_model=Envelope[s.SubscriptionOut],
-    **requires(Permission.BILLING_WRITE, audit_event="plan_changed", idempotent=True, waits=True),
+    **requires(Permission.BILLING_WRITE, audit_event="plan_chosen", idempotent=True, waits=True),
 )
 def upgrade(body: s.UpgradeIn, tenant: CurrentTenant, db: DB, key: Key = None) -> Any:
     """Move to a dearer plan now, prorated; on trial, begin to pay now."""

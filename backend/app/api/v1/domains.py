@@ -19,9 +19,8 @@ from app.api.deps import DB, CurrentTenant, requires
 from app.api.idempotency import IdempotentRoute
 from app.api.responses import Envelope, Page, ok, page
 from app.api.schemas import domains as s
-from app.database import audit
 from app.database.models import Domain, DomainPurchase, DomainStatus
-from app.database.queries import accounts, jobs, pages
+from app.database.queries import accounts, pages
 from app.database.session import transaction
 from app.rules.permissions import Permission
 from app.services.domain_service import DomainService
@@ -129,9 +128,7 @@ def dns(
 def verify(domain_id: UUID, db: DB) -> Any:
     """Look at the records again now, instead of waiting for the next round."""
     domain = _domain(domain_id, db)
-    audit.write(db, domain.tenant_id, "domain_verification_requested", "domain", domain.id)
-    if not jobs.hurry(db, domain.id):
-        DomainService.resume(domain, db)
+    DomainService.look_again(domain, db)
     return ok(_with_steps(domain, db))
 
 

@@ -17,12 +17,9 @@ from app.api.idempotency import IdempotentRoute
 from app.api.responses import Envelope, Page, ok, page
 from app.api.schemas import infrastructure as s
 from app.api.schemas.auth import DoneOut
-from app.database import audit
 from app.database.models import (
-    Domain,
     Inbox,
     InboxStatus,
-    Provision,
     Suppression,
 )
 from app.database.queries import accounts, pages
@@ -67,10 +64,7 @@ def provision(body: s.ProvisionIn, tenant: CurrentTenant, db: DB) -> Any:
 )
 def provision_csv(provision_id: UUID, tenant: CurrentTenant, db: DB) -> StreamingResponse:
     """The generic credential file of one provision."""
-    if db.get(Provision, provision_id) is None:
-        raise errors.NotFound(resource="provision")
-    audit.write(db, tenant.id, "credentials_exported", "provision", provision_id)
-    lines = ProvisioningService.csv_lines(db, provision_id=provision_id)
+    lines = ProvisioningService.csv_lines(tenant.id, db, provision_id=provision_id)
     return csv_file(lines, f"inboxes-{provision_id}.csv")
 
 
@@ -82,18 +76,8 @@ def provision_csv(provision_id: UUID, tenant: CurrentTenant, db: DB) -> Streamin
 )
 def export(body: s.ExportIn, tenant: CurrentTenant, db: DB) -> StreamingResponse:
     """A credential file as the named tool imports it. Our inboxes only send: IMAP stays empty."""
-    if body.domain_id is not None and db.get(Domain, body.domain_id) is None:
-        raise errors.NotFound(resource="domain")
-    audit.write(
-        db,
-        tenant.id,
-        "credentials_exported",
-        "domain" if body.domain_id else "tenant",
-        body.domain_id or tenant.id,
-        {"format": [None, body.format]},
-    )
     lines = ProvisioningService.csv_lines(
-        db, fmt=body.format, domain_id=body.domain_id, inbox_ids=body.inbox_ids
+        tenant.id, db, fmt=body.format, domain_id=body.domain_id, inbox_ids=body.inbox_ids
     )
     return csv_file(lines, f"inboxes-{body.format}.csv")
 
