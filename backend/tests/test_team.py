@@ -15,11 +15,25 @@ from sqlalchemy import select
 from app.config import get_settings
 from app.database.models import AuditLog, Invitation, Role, Tenant, User
 from app.database.session import ALL_TENANTS, transaction
+from app.services.invitation_service import InvitationService
 from tests.fixtures.customer import Customer
-from tests.fixtures.team import PASSWORD, Join, mailed_link, mailed_token, mails
+from tests.fixtures.team import PASSWORD, Join, mailed_link, mailed_token, mails, verify
 from tests.fixtures.world import Running
 
 Drain = Callable[..., list[str]]
+
+
+@pytest.fixture
+def signed_in(signed_in: Customer) -> Customer:
+    """An owner whose address is confirmed."""
+    verify(signed_in)
+    return signed_in
+
+
+@pytest.fixture
+def other(other: Customer) -> Customer:
+    verify(other)
+    return other
 
 
 def id_of(customer: Customer) -> str:
@@ -80,6 +94,29 @@ def test_an_invited_person_joins_by_the_mailed_link(
     assert signed.status_code == 200
     assert team(signed_in)["bo@gmail.test"]["status"] == "active"
     assert code(accept(api, token)) == (400, "VALIDATION_ERROR"), "a link works once"
+
+
+def test_only_who_confirmed_their_own_address_may_invite(customer: Customer) -> None:
+    stranger = customer.sign_up()
+    assert code(invite(stranger, "bo@gmail.test")) == (409, "CONFLICT")
+    assert len(team(stranger)) == 1
+    verify(stranger)
+    assert invite(stranger, "bo@gmail.test").status_code == 201
+
+
+def test_what_is_long_over_is_forgotten(signed_in: Customer, world: Running) -> None:
+    invite(signed_in, "missed@gmail.test")
+    remove(signed_in, invite(signed_in, "revoked@gmail.test").json()["data"]["id"])
+
+    def kept() -> set[str]:
+        with transaction(tenant=ALL_TENANTS) as db:
+            InvitationService.forget(db)
+            return set(db.scalars(select(Invitation.email)))
+
+    world.advance(days=90, hours=1)
+    assert kept() == {"missed@gmail.test"}
+    world.advance(days=7)
+    assert kept() == set()
 
 
 def test_the_link_is_kept_hashed(signed_in: Customer, world: Running, drain: Drain) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,8 @@ from app.services.token_families import Device, Tokens
 from app.utils import email_service, security
 
 DAYS = 7
+KEPT = timedelta(days=90)
+"""An invitation that was accepted, revoked or missed stays this long, for questions about it."""
 
 
 class InvitationService:
@@ -31,10 +33,13 @@ class InvitationService:
         """Have a link mailed that makes the holder of `email` a member; an earlier one is void.
 
         Nothing is asked outside the tenant, so that the answer tells nothing about accounts
-        elsewhere. Raises Forbidden for a role above the inviter's own, Conflict for a member,
-        RateLimited.
+        elsewhere. Raises Forbidden for a role above the inviter's own, Conflict for a member or
+        from somebody whose own address is not confirmed, RateLimited.
         """
         must_reach(inviter, role)
+        if not inviter.is_verified:
+            # Else a stranger could have us write to anybody, in words that the stranger chose.
+            raise errors.Conflict("Confirm your own e-mail address before you invite others.")
         throttles.spend("invite", account=str(inviter.tenant_id))
         if db.scalar(select(User.id).where(User.email == email, User.is_active)) is not None:
             raise errors.Conflict("This person is a member already.")
@@ -111,6 +116,15 @@ class InvitationService:
         """As `accept`, without signing in: the page of the link does not keep tokens."""
         with _joining(token, full_name, password):
             pass
+
+    @staticmethod
+    def forget(db: Session) -> None:
+        """Delete what has been over for `KEPT`: it holds addresses. Sees all tenants."""
+        ended = func.coalesce(Invitation.accepted_at, Invitation.revoked_at, Invitation.expires_at)
+        db.execute(
+            delete(Invitation).where(ended < clock.now() - KEPT),
+            execution_options={"synchronize_session": False},
+        )
 
     @staticmethod
     def revoke(actor: User, invitation_id: UUID, db: Session) -> bool:

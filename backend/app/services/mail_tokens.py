@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from app import clock, errors
@@ -55,4 +55,12 @@ def void(user_id: UUID, purpose: str, db: Session) -> None:
         )
         .values(used_at=clock.now())
         .execution_options(synchronize_session=False)
+    )
+
+
+def forget(db: Session) -> None:
+    """Delete tokens that are over."""
+    db.execute(
+        delete(MailToken).where(MailToken.expires_at < clock.now()),
+        execution_options={"synchronize_session": False},
     )

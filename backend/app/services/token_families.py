@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app import clock, errors
@@ -96,6 +96,7 @@ def confirm(user: User, family_id: UUID, db: Session) -> tuple[str, int]:
     The new access token, and the seconds that it is good for.
     """
     now = clock.now()
+    lock(user.id, db)
     db.execute(
         update(RefreshToken)
         .where(RefreshToken.family_id == family_id, RefreshToken.user_id == user.id)
@@ -107,6 +108,7 @@ def confirm(user: User, family_id: UUID, db: Session) -> tuple[str, int]:
 
 def revoke(family_id: UUID, user_id: UUID, db: Session) -> bool:
     """End one session, its access tokens too; False when there was none to end."""
+    lock(user_id, db)
     return bool(_revoke(db, RefreshToken.family_id == family_id, RefreshToken.user_id == user_id))
 
 
@@ -114,6 +116,28 @@ def cut(user: User, db: Session) -> int:
     """End all sessions of a person with the next request; how many. `user` is held."""
     user.session_version += 1
     return len(_revoke(db, RefreshToken.user_id == user.id))
+
+
+def keep_only(
+    user: User, family_id: UUID, authenticated_at: datetime, db: Session
+) -> tuple[str, int]:
+    """End all sessions of a person but one. `user` is held.
+
+    The new access token of that one, because the one in use is over too, and the seconds that it is
+    good for.
+    """
+    user.session_version += 1
+    _revoke(db, RefreshToken.user_id == user.id, RefreshToken.family_id != family_id)
+    return _access_token(user, family_id, authenticated_at), _seconds()
+
+
+def forget(db: Session) -> None:
+    """Delete tokens that not even their reuse can tell us anything of any more."""
+    ended = clock.now() - security.refresh_lifetime()
+    db.execute(
+        delete(RefreshToken).where(RefreshToken.expires_at < ended),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def find(refresh_token: str, db: Session, *, hold: bool = False) -> RefreshToken | None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app import clock, errors, events
 from app.database import audit, outbox, throttles
-from app.database.models import RecoveryCode, RefreshToken, User
+from app.database.models import RecoveryCode, User
 from app.integrations import ports
 from app.rules import two_factor
 from app.services import token_families
@@ -248,22 +248,5 @@ def _sign_out_others(
     user: User, claims: security.AccessClaims, db: Session, codes: tuple[str, ...] = ()
 ) -> Changed:
     """End every other session: it was begun under other rules (OWASP ASVS 5.0, 7.4.3)."""
-    user.session_version += 1
-    db.execute(
-        update(RefreshToken)
-        .where(
-            RefreshToken.user_id == user.id,
-            RefreshToken.family_id != claims.family_id,
-            RefreshToken.revoked_at.is_(None),
-        )
-        .values(revoked_at=clock.now()),
-        execution_options={"synchronize_session": False},
-    )
-    token = security.access_token(
-        user_id=user.id,
-        tenant_id=user.tenant_id,
-        session_version=user.session_version,
-        family_id=claims.family_id,
-        authenticated_at=claims.authenticated_at,
-    )
-    return Changed(token, int(security.access_lifetime().total_seconds()), codes)
+    token, seconds = token_families.keep_only(user, claims.family_id, claims.authenticated_at, db)
+    return Changed(token, seconds, codes)
