@@ -12,10 +12,12 @@ import httpx
 import pytest
 from sqlalchemy import select
 
+from app import errors
 from app.config import get_settings
 from app.database.models import AuditLog, Invitation, Role, Tenant, User
 from app.database.session import ALL_TENANTS, transaction
 from app.services.invitation_service import InvitationService
+from app.services.team_service import TeamService
 from tests.fixtures.customer import Customer
 from tests.fixtures.team import PASSWORD, Join, mailed_link, mailed_token, mails, verify
 from tests.fixtures.world import Running
@@ -387,6 +389,46 @@ def test_of_two_owners_at_each_other_one_is_left(
             somebody.signed_up["refresh_token"] = fresh["refresh_token"]
             somebody.http.headers["Authorization"] = f"Bearer {fresh['access_token']}"
     assert wins
+
+
+def test_however_owners_turn_on_each_other_one_is_left(signed_in: Customer, join: Join) -> None:
+    ids = [
+        UUID(id_of(who)) for who in (signed_in, join(signed_in, "owner"), join(signed_in, "owner"))
+    ]
+    tenant_id = UUID(signed_in.tenant_id)
+
+    def fresh() -> None:
+        with transaction(tenant=ALL_TENANTS) as db:
+            for user in db.scalars(select(User)):
+                user.role, user.is_active = Role.OWNER, True
+
+    def act(number: int, how: str, start: Barrier) -> bool:
+        with transaction(tenant=tenant_id) as db:
+            actor = db.get_one(User, ids[number])
+            target = ids[(number + 1) % 3]
+            start.wait()
+            try:
+                if how == "demote":
+                    TeamService.change(actor, target, db, role=Role.ADMIN)
+                elif how == "remove":
+                    TeamService.remove(actor, target, db)
+                else:
+                    TeamService.leave(actor, db)
+            except (errors.Conflict, errors.Forbidden, errors.NotFound, errors.Unauthenticated):
+                return False
+            return True
+
+    done = 0
+    for how in ("demote", "remove", "leave") * 10:
+        fresh()
+        start = Barrier(3)
+        with ThreadPoolExecutor(3) as pool:
+            deeds = [pool.submit(act, number, how, start) for number in range(3)]
+            done += sum(deed.result() for deed in deeds)
+        with transaction(tenant=tenant_id) as db:
+            owners = db.scalars(select(User).where(User.role == Role.OWNER, User.is_active)).all()
+        assert len(owners) >= 1, how
+    assert done >= 30, "something was done in every round"
 
 
 # Leaving ----------------------------------------------------------------------------------------
