@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 
-from app.api.schemas.base import In, Instant, Out
+from app.api.schemas.base import In, Instant, Out, example
 from app.rules.permissions import Permission
 
 
@@ -20,6 +20,8 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 class KeyIn(In):
+    model_config = example(name="Reporting", scopes=["domains:read", "analytics:read"])
+
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
     scopes: Annotated[list[Permission], Field(min_length=1, max_length=len(Permission))]
     """What the key may do: docs/permissions.md. No more than you may yourself."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from app.api.schemas.base import Email, In, Instant, Name, Out
+from app.api.schemas.base import Email, In, Instant, Name, Out, example
 from app.rules.passwords import LONGEST, SHORTEST
 
 Password = Annotated[str, Field(min_length=SHORTEST, max_length=LONGEST)]
@@ -16,9 +16,17 @@ GivenPassword = Annotated[str, Field(max_length=LONGEST)]
 
 Code = Annotated[str, Field(min_length=1, max_length=40)]
 Token = Annotated[str, Field(min_length=1, max_length=200)]
+_TOKEN = "kX2v0lqRZrX7n1o5mJ4u9cT8dYwE6bHsPiAaGfN3QyU"  # noqa: S105  # An example, of nobody.
 
 
 class RegisterIn(In):
+    model_config = example(
+        company_name="Acme",
+        email="ann@acme.test",
+        password="correct horse battery",
+        full_name="Ann",
+    )
+
     company_name: Name
     email: Email
     password: Password
@@ -26,6 +34,8 @@ class RegisterIn(In):
 
 
 class LoginIn(In):
+    model_config = example(email="ann@acme.test", password="correct horse battery")
+
     email: Annotated[str, Field(max_length=320)]
     password: GivenPassword
     totp_code: Code | None = None
@@ -33,37 +43,55 @@ class LoginIn(In):
 
 
 class ReauthenticateIn(In):
+    model_config = example(password="correct horse battery")
+
     password: GivenPassword
     totp_code: Code | None = None
 
 
 class ForgotIn(In):
+    model_config = example(email="ann@acme.test")
+
     email: Email
 
 
 class ResetIn(In):
+    model_config = example(token=_TOKEN, new_password="another horse battery")
+
     token: Token
     new_password: Password
 
 
 class ChangePasswordIn(In):
+    model_config = example(
+        current_password="correct horse battery", new_password="another horse battery"
+    )
+
     current_password: GivenPassword
     new_password: Password
 
 
 class RefreshIn(In):
+    model_config = example(refresh_token=_TOKEN)
+
     refresh_token: Token
 
 
 class LogoutIn(In):
+    model_config = example(refresh_token=_TOKEN)
+
     refresh_token: Token | None = None
 
 
 class VerifyEmailIn(In):
+    model_config = example(token=_TOKEN)
+
     token: Token
 
 
 class ResendIn(In):
+    model_config = example(email="ann@acme.test")
+
     email: Email
 
 

@@ -7,10 +7,12 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from app.api.schemas.base import In, Instant, Out
+from app.api.schemas.base import In, Instant, Out, example
 
 
 class SearchIn(In):
+    model_config = example(query="acme-mail", tlds=["com", "net"])
+
     query: Annotated[str, Field(min_length=1, max_length=253)]
     tlds: (
         Annotated[
@@ -22,6 +24,8 @@ class SearchIn(In):
 
 
 class PurchaseIn(In):
+    model_config = example(purchase_id="019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071")
+
     purchase_id: UUID | None = None
     payment_intent_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
 

@@ -7,13 +7,19 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from app.api.schemas.base import In, Instant, Out
+from app.api.schemas.base import In, Instant, Out, example
 from app.services.provisioning_service import MAX_AT_ONCE
 
 Address = Annotated[str, Field(min_length=3, max_length=320)]
 
 
 class ProvisionIn(In):
+    model_config = example(
+        domain_id="019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071",
+        inbox_count=5,
+        naming_convention="firstname.lastname",
+    )
+
     domain_id: UUID | None = None
     domain_ids: Annotated[list[UUID], Field(min_length=1, max_length=500)] | None = None
     inbox_count: Annotated[int, Field(ge=1, le=MAX_AT_ONCE)] = 50
@@ -38,16 +44,22 @@ class ProvisionIn(In):
 
 
 class InboxPatch(In):
+    model_config = example(status="paused")
+
     status: Literal["active", "paused"]
 
 
 class ExportIn(In):
+    model_config = example(format="instantly")
+
     format: Literal["generic", "instantly", "smartlead", "salesforge"] = "generic"
     domain_id: UUID | None = None
     inbox_ids: Annotated[list[UUID], Field(min_length=1, max_length=10_000)] | None = None
 
 
 class SuppressionsIn(In):
+    model_config = example(targets=["no@example.com", "@example.org"], reason="manual")
+
     targets: Annotated[list[Address], Field(min_length=1, max_length=1_000)]
     """Addresses, or domains written as `@example.com`."""
     reason: Annotated[str, Field(min_length=1, max_length=40)] = "manual"

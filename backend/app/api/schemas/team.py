@@ -8,16 +8,24 @@ from uuid import UUID
 from pydantic import model_validator
 
 from app.api.schemas.auth import Password, Token
-from app.api.schemas.base import Email, In, Instant, Name, Out
+from app.api.schemas.base import Email, In, Instant, Name, Out, example
 from app.database.models import Role
 
 
 class InviteIn(In):
+    model_config = example(email="bo@acme.test", role="member")
+
     email: Email
     role: Role = Role.MEMBER
 
 
 class AcceptIn(In):
+    model_config = example(
+        token="kX2v0lqRZrX7n1o5mJ4u9cT8dYwE6bHsPiAaGfN3QyU",
+        full_name="Bo",
+        password="correct horse battery",
+    )
+
     token: Token
     """From the mailed link."""
     full_name: Name
@@ -25,6 +33,8 @@ class AcceptIn(In):
 
 
 class MemberPatch(In):
+    model_config = example(role="read_only")
+
     role: Role | None = None
     full_name: Name | None = None
 
@@ -54,6 +64,8 @@ class MemberOut(Out):
 
 
 class TenantPatch(In):
+    model_config = example(requires_two_factor=True)
+
     requires_two_factor: bool
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.api.schemas.base import In, Out
+from app.api.schemas.base import In, Out, example
 from app.rules.passwords import LONGEST
 
 Code = Annotated[str, Field(min_length=1, max_length=64)]
@@ -21,12 +21,16 @@ class SetUpOut(Out):
 
 
 class EnableIn(In):
+    model_config = example(code="287082")
+
     code: Code
     """Six digits that the app shows."""
 
 
 class DisableIn(In):
     """One of the two proves that it is you."""
+
+    model_config = example(password="correct horse battery")
 
     password: Annotated[str, Field(min_length=1, max_length=LONGEST)] | None = None
     code: Code | None = None
