@@ -20,7 +20,7 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 class KeyIn(In):
-    model_config = example(name="Reporting", scopes=["domains:read", "analytics:read"])
+    model_config = example({"name": "Reporting", "scopes": ["domains:read", "analytics:read"]})
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)]
     scopes: Annotated[list[Permission], Field(min_length=1, max_length=len(Permission))]

@@ -21,10 +21,12 @@ _TOKEN = "kX2v0lqRZrX7n1o5mJ4u9cT8dYwE6bHsPiAaGfN3QyU"  # noqa: S105  # An examp
 
 class RegisterIn(In):
     model_config = example(
-        company_name="Acme",
-        email="ann@acme.test",
-        password="correct horse battery",
-        full_name="Ann",
+        {
+            "company_name": "Acme",
+            "email": "ann@acme.test",
+            "password": "correct horse battery",
+            "full_name": "Ann",
+        }
     )
 
     company_name: Name
@@ -34,7 +36,7 @@ class RegisterIn(In):
 
 
 class LoginIn(In):
-    model_config = example(email="ann@acme.test", password="correct horse battery")
+    model_config = example({"email": "ann@acme.test", "password": "correct horse battery"})
 
     email: Annotated[str, Field(max_length=320)]
     password: GivenPassword
@@ -43,20 +45,20 @@ class LoginIn(In):
 
 
 class ReauthenticateIn(In):
-    model_config = example(password="correct horse battery")
+    model_config = example({"password": "correct horse battery"})
 
     password: GivenPassword
     totp_code: Code | None = None
 
 
 class ForgotIn(In):
-    model_config = example(email="ann@acme.test")
+    model_config = example({"email": "ann@acme.test"})
 
     email: Email
 
 
 class ResetIn(In):
-    model_config = example(token=_TOKEN, new_password="another horse battery")
+    model_config = example({"token": _TOKEN, "new_password": "another horse battery"})
 
     token: Token
     new_password: Password
@@ -64,7 +66,7 @@ class ResetIn(In):
 
 class ChangePasswordIn(In):
     model_config = example(
-        current_password="correct horse battery", new_password="another horse battery"
+        {"current_password": "correct horse battery", "new_password": "another horse battery"}
     )
 
     current_password: GivenPassword
@@ -72,25 +74,25 @@ class ChangePasswordIn(In):
 
 
 class RefreshIn(In):
-    model_config = example(refresh_token=_TOKEN)
+    model_config = example({"refresh_token": _TOKEN})
 
     refresh_token: Token
 
 
 class LogoutIn(In):
-    model_config = example(refresh_token=_TOKEN)
+    model_config = example({"refresh_token": _TOKEN})
 
     refresh_token: Token | None = None
 
 
 class VerifyEmailIn(In):
-    model_config = example(token=_TOKEN)
+    model_config = example({"token": _TOKEN})
 
     token: Token
 
 
 class ResendIn(In):
-    model_config = example(email="ann@acme.test")
+    model_config = example({"email": "ann@acme.test"})
 
     email: Email
 

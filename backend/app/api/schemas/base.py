@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 
-def example(**fields: Any) -> ConfigDict:
+def example(fields: dict[str, Any]) -> ConfigDict:
     """`model_config` of a body that the documentation shows with these fields."""
     return ConfigDict(json_schema_extra={"examples": [fields]})
 

@@ -13,13 +13,13 @@ from app.api.schemas.base import In, Instant, Out, example
 
 
 class UpgradeIn(In):
-    model_config = example(plan="growth")
+    model_config = example({"plan": "growth"})
 
     plan: Annotated[str, Field(max_length=30)]
 
 
 class PurchaseIntentIn(In):
-    model_config = example(domain_name="acme-mail.com", years=1)
+    model_config = example({"domain_name": "acme-mail.com", "years": 1})
 
     domain_name: Annotated[str, Field(min_length=1, max_length=253)]
     years: Annotated[int, Field(ge=1, le=10)] = 1

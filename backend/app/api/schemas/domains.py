@@ -11,7 +11,7 @@ from app.api.schemas.base import In, Instant, Out, example
 
 
 class SearchIn(In):
-    model_config = example(query="acme-mail", tlds=["com", "net"])
+    model_config = example({"query": "acme-mail", "tlds": ["com", "net"]})
 
     query: Annotated[str, Field(min_length=1, max_length=253)]
     tlds: (
@@ -24,7 +24,7 @@ class SearchIn(In):
 
 
 class PurchaseIn(In):
-    model_config = example(purchase_id="019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071")
+    model_config = example({"purchase_id": "019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071"})
 
     purchase_id: UUID | None = None
     payment_intent_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None

@@ -15,9 +15,11 @@ Address = Annotated[str, Field(min_length=3, max_length=320)]
 
 class ProvisionIn(In):
     model_config = example(
-        domain_id="019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071",
-        inbox_count=5,
-        naming_convention="firstname.lastname",
+        {
+            "domain_id": "019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071",
+            "inbox_count": 5,
+            "naming_convention": "firstname.lastname",
+        }
     )
 
     domain_id: UUID | None = None
@@ -44,13 +46,13 @@ class ProvisionIn(In):
 
 
 class InboxPatch(In):
-    model_config = example(status="paused")
+    model_config = example({"status": "paused"})
 
     status: Literal["active", "paused"]
 
 
 class ExportIn(In):
-    model_config = example(format="instantly")
+    model_config = example({"format": "instantly"})
 
     format: Literal["generic", "instantly", "smartlead", "salesforge"] = "generic"
     domain_id: UUID | None = None
@@ -58,7 +60,7 @@ class ExportIn(In):
 
 
 class SuppressionsIn(In):
-    model_config = example(targets=["no@example.com", "@example.org"], reason="manual")
+    model_config = example({"targets": ["no@example.com", "@example.org"], "reason": "manual"})
 
     targets: Annotated[list[Address], Field(min_length=1, max_length=1_000)]
     """Addresses, or domains written as `@example.com`."""

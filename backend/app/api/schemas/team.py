@@ -13,7 +13,7 @@ from app.database.models import Role
 
 
 class InviteIn(In):
-    model_config = example(email="bo@acme.test", role="member")
+    model_config = example({"email": "bo@acme.test", "role": "member"})
 
     email: Email
     role: Role = Role.MEMBER
@@ -21,9 +21,11 @@ class InviteIn(In):
 
 class AcceptIn(In):
     model_config = example(
-        token="kX2v0lqRZrX7n1o5mJ4u9cT8dYwE6bHsPiAaGfN3QyU",
-        full_name="Bo",
-        password="correct horse battery",
+        {
+            "token": "kX2v0lqRZrX7n1o5mJ4u9cT8dYwE6bHsPiAaGfN3QyU",
+            "full_name": "Bo",
+            "password": "correct horse battery",
+        }
     )
 
     token: Token
@@ -33,7 +35,7 @@ class AcceptIn(In):
 
 
 class MemberPatch(In):
-    model_config = example(role="read_only")
+    model_config = example({"role": "read_only"})
 
     role: Role | None = None
     full_name: Name | None = None
@@ -64,7 +66,7 @@ class MemberOut(Out):
 
 
 class TenantPatch(In):
-    model_config = example(requires_two_factor=True)
+    model_config = example({"requires_two_factor": True})
 
     requires_two_factor: bool
 

@@ -21,7 +21,7 @@ class SetUpOut(Out):
 
 
 class EnableIn(In):
-    model_config = example(code="287082")
+    model_config = example({"code": "287082"})
 
     code: Code
     """Six digits that the app shows."""
@@ -30,7 +30,7 @@ class EnableIn(In):
 class DisableIn(In):
     """One of the two proves that it is you."""
 
-    model_config = example(password="correct horse battery")
+    model_config = example({"password": "correct horse battery"})
 
     password: Annotated[str, Field(min_length=1, max_length=LONGEST)] | None = None
     code: Code | None = None
