@@ -17,8 +17,10 @@ from app.api.v1 import (
     admin,
     analytics,
     api_keys,
+    audit_log,
     auth,
     billing,
+    data_export,
     domains,
     infrastructure,
     passwords,
@@ -132,8 +134,8 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
-    people = (auth, passwords, two_factor, team, api_keys)
-    for area in (*people, billing, domains, infrastructure, analytics, admin):
+    people = (auth, passwords, two_factor, team, api_keys, data_export)
+    for area in (*people, billing, domains, infrastructure, analytics, audit_log, admin):
         router.include_router(area.router)
     return router
 

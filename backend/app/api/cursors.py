@@ -17,15 +17,20 @@ Cursor = Annotated[
 ]
 
 
-def seal(of: str, last: UUID | None) -> str | None:
-    """A cursor of the list `of` that continues after `last`."""
+def seal(of: str, last: UUID | int | None) -> str | None:
+    """A cursor of the list `of` that continues after `last`, an id or a number of a row."""
     if last is None:
         return None
+    if isinstance(last, int):
+        last = UUID(int=last)
     return base64.urlsafe_b64encode(security.encrypt(last.bytes, f"cursor:{of}")).decode()
 
 
 def unseal(of: str, cursor: str | None) -> UUID | None:
-    """Raises Invalid for a cursor that we did not give out for this list."""
+    """The id, or the number as that of a UUID.
+
+    Raises Invalid for a cursor that we did not give out for this list.
+    """
     if cursor is None:
         return None
     try:

@@ -12,10 +12,15 @@ _CHUNK = 1 << 16
 
 
 def csv_file(lines: Iterable[str], name: str) -> StreamingResponse:
-    """`lines` as the CSV file `name`; an error while they are made is still a proper answer."""
+    """`lines` as the CSV file `name`."""
+    return file(lines, name, "text/csv; charset=utf-8")
+
+
+def file(pieces: Iterable[str], name: str, media_type: str) -> StreamingResponse:
+    """The file `name`, in UTF-8; an error while its pieces are made is still a proper answer."""
     spool = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  # Closed when it was read.
-    for line in lines:
-        spool.write(line.encode())
+    for piece in pieces:
+        spool.write(piece.encode())
     length = spool.tell()
     spool.seek(0)
 
@@ -26,7 +31,7 @@ def csv_file(lines: Iterable[str], name: str) -> StreamingResponse:
 
     return StreamingResponse(
         chunks(),
-        media_type="text/csv; charset=utf-8",
+        media_type=media_type,
         headers={
             "Content-Disposition": f'attachment; filename="{name}"',
             "Content-Length": str(length),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _TRIGGERS = ("=", "+", "-", "@", "\t", "\r", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -101,6 +101,13 @@ def lines(fmt: str, credentials: Iterable[Credential]) -> Iterator[str]:
     yield _line(header.split(","))
     for credential in credentials:
         yield _line([safe_cell(cell) for cell in row(credential)])
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Any table as such a file, line by line."""
+    yield _line(header)
+    for row in rows:
+        yield _line([safe_cell(cell) for cell in row])
 
 
 def safe_cell(value: object) -> object:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
 from uuid import UUID
 
 from app.api.schemas.auth import LimitsOut
-from app.api.schemas.base import Instant, Out
+from app.api.schemas.base import Out
 from app.api.schemas.infrastructure import InboxOut
 
 
@@ -61,16 +60,3 @@ class InboxReportOut(Out):
     inbox: InboxOut
     totals: CountsOut
     days: list[GroupOut]
-
-
-class AuditOut(Out):
-    id: UUID
-    action: str
-    resource_type: str
-    resource_id: UUID | None
-    actor_type: str
-    actor_id: UUID | None
-    changes: dict[str, Any]
-    ip: str | None
-    request_id: str | None
-    created_at: Instant

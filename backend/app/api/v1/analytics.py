@@ -9,13 +9,11 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from app import clock, errors
-from app.api.cursors import Cursor, Limit, seal, unseal
 from app.api.deps import DB, CurrentTenant, requires
-from app.api.responses import Envelope, Page, ok, page
+from app.api.responses import Envelope, ok
 from app.api.schemas import analytics as s
 from app.api.v1.plans import limits_out
-from app.database.models import AuditLog, Inbox
-from app.database.queries import accounts, pages
+from app.database.models import Inbox
 from app.database.queries import analytics as queries
 from app.rules import plans
 from app.rules.permissions import Permission
@@ -97,25 +95,6 @@ def inbox_report(inbox_id: UUID, db: DB, from_day: From = None, to: To = None) -
             "days": queries.grouped(db, since, until, "day", inbox_id=inbox_id),
         }
     )
-
-
-@router.get("/audit-log", response_model=Page[s.AuditOut], **requires(Permission.AUDIT_READ))
-def audit_log(
-    db: DB,
-    limit: Limit = 50,
-    cursor: Cursor = None,
-    action: Annotated[str | None, Query(max_length=60)] = None,
-    resource_id: UUID | None = None,
-) -> Any:
-    """Who did what, the newest first."""
-    rows, last = pages.page(
-        db,
-        accounts.audit_trail(action=action, resource_id=resource_id),
-        AuditLog.id,
-        after=unseal("audit", cursor),
-        limit=limit,
-    )
-    return page(rows, seal("audit", last))
 
 
 def _period(since: date | None, until: date | None) -> tuple[date, date]:

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database.models import (
-    AuditLog,
     Domain,
     DomainStep,
     Inbox,
@@ -120,13 +119,4 @@ def suppressions(*, text: str | None) -> Select[Suppression]:
     statement = select(Suppression)
     if text is not None:
         statement = statement.where(Suppression.target.contains(text.lower(), autoescape=True))
-    return statement
-
-
-def audit_trail(*, action: str | None, resource_id: UUID | None) -> Select[AuditLog]:
-    statement = select(AuditLog)
-    if action is not None:
-        statement = statement.where(AuditLog.action == action)
-    if resource_id is not None:
-        statement = statement.where(AuditLog.resource_id == resource_id)
     return statement

@@ -1,0 +1,104 @@
+"""What of a tenant's rows goes into its data export, column by column.
+
+Nothing is exported that is not named here, so a new column stays inside until somebody decides; a
+test demands the decision for every column of every table that tenants own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FORMAT: Final = "inboxgrove-data-export"
+VERSION: Final = 1
+
+_OWN = "id created_at"
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    return (*_OWN.split(), *text.split())
+
+
+EXPORTED: dict[str, tuple[str, ...]] = {
+    table: _columns(columns)
+    for table, columns in {
+        "tenants": "updated_at company_name company_email company_domain subscription_tier"
+        " subscription_status stripe_customer_id stripe_subscription_id current_period_end"
+        " cancel_at_period_end trial_started_at trial_ends_at trial_inbox_limit trial_domain_limit"
+        " trial_converted trial_refused_for is_suspended suspension_reason suspended_at"
+        " domains_count inboxes_count requires_two_factor",
+        "users": "updated_at email full_name role is_admin is_active is_verified"
+        " two_factor_enabled password_changed_at last_login_at",
+        "invitations": "email role invited_by expires_at accepted_at revoked_at",
+        "refresh_tokens": "user_id family_id expires_at authenticated_at used_at revoked_at"
+        " user_agent ip",
+        "recovery_codes": "user_id used_at",
+        "mail_tokens": "user_id purpose expires_at used_at",
+        "api_keys": "name prefix scopes created_by expires_at last_used_at revoked_at",
+        "idempotency_records": "key status_code media_type expires_at",
+        "decisions": "action reason evidence rule_version note actor_type actor_id",
+        # Everything that the hash of an entry is made of, so that the chain can be checked.
+        "audit_logs": "tenant_id seq previous_hash hash action resource_type resource_id"
+        " actor_type actor_id changes ip request_id",
+        "payment_methods": "updated_at stripe_payment_method_id card_brand card_last_four card_exp"
+        " is_default is_active",
+        "invoices": "updated_at stripe_invoice_id number status billing_reason amount_due_cents"
+        " amount_paid_cents currency attempt_count next_payment_attempt hosted_invoice_url"
+        " invoice_pdf",
+        "transaction_history": "transaction_type amount currency status stripe_transaction_id"
+        " description purchase_id",
+        "domain_purchases": "updated_at domain_name years registrar price_cents currency premium"
+        " expires_at state stripe_payment_intent_id domain_id failure",
+        "domains": "updated_at domain_name status registrar_provider registrar_domain_id"
+        " cloudflare_zone_id name_servers dns_records dkim_selector purchase_price purchase_date"
+        " expiry_date auto_renew kumo_authorized failure",
+        "domain_steps": "updated_at domain_id name state started_at finished_at attempts detail",
+        "registrar_operations": "updated_at domain_id domain_name kind state",
+        "dkim_keys": "domain_id selector algorithm public_key",
+        "provisions": "domain_id inbox_count naming_convention published_at",
+        "inboxes": "updated_at domain_id provision_id local_part username full_email first_name"
+        " last_name status health_score warmup_stage warmup_started_on emails_sent_today"
+        " emails_sent_this_month sent_on daily_limit monthly_limit",
+        "inbox_days": "inbox_id domain_id day accepted delivered deferred bounced rejected"
+        " complained",
+        "delivery_events": "inbox_id domain_id event_type occurred_at message_id recipient"
+        " recipient_domain response_code response bounce_classification",
+        "suppressions": "target reason",
+    }.items()
+}
+"""By table, in the order of the document."""
+
+_SECRET = "a secret, or what one is checked against"
+_SAME = "the tenant's id, which the document has once"
+_OURS = "the platform's own affair with its supplier"
+_RAW = "raw material whose facts stand in the other columns"
+
+LEFT_OUT: dict[str, dict[str, str]] = {
+    "users": {
+        "password_hash": _SECRET,
+        "totp_secret": _SECRET,
+        "totp_step": _SECRET,
+        "session_version": _SECRET,
+    },
+    "invitations": {"token_hash": _SECRET},
+    "refresh_tokens": {"token_hash": _SECRET},
+    "recovery_codes": {"code_hash": _SECRET},
+    "mail_tokens": {"token_hash": _SECRET},
+    "api_keys": {"token_hash": _SECRET},
+    "idempotency_records": {"request_hash": _SECRET, "body": _SECRET},
+    "payment_methods": {"card_fingerprint": _SECRET},
+    "domain_purchases": {"cost_cents": _OURS},
+    "registrar_operations": {"order_id": _OURS, "charged_cents": _OURS, "error": _OURS},
+    "dkim_keys": {"private_key": _SECRET},
+    "inboxes": {"password": _SECRET, "password_hmac": _SECRET},
+    "delivery_events": {"natural_key": _RAW, "record": _RAW},
+}
+"""What was decided to stay inside, and why."""
+
+
+def undecided(table: str, columns: list[str]) -> list[str]:
+    """Columns of `table` that nobody has decided about, or that were decided both ways."""
+    out = {**LEFT_OUT.get(table, {}), "tenant_id": _SAME}
+    exported = EXPORTED.get(table, ())
+    if "tenant_id" in exported:
+        del out["tenant_id"]
+    return [name for name in columns if (name in exported) == (name in out)]
