@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -49,6 +50,29 @@ def forgive() -> None:
 
     with transaction(tenant=ALL_TENANTS) as db:
         db.execute(delete(Throttle))
+
+
+@contextmanager
+def statements() -> Iterator[list[str]]:
+    """What this thread asks the database meanwhile."""
+    import threading
+
+    from sqlalchemy import event
+
+    from app.database.session import engine
+
+    asked: list[str] = []
+    ours = threading.get_ident()
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if threading.get_ident() == ours:
+            asked.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 def seconds_of(first: Callable[[], Any], second: Callable[[], Any], times: int) -> list[float]:

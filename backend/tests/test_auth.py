@@ -9,6 +9,7 @@ import jwt
 import pytest
 from sqlalchemy import select
 
+from app import errors
 from app.database.models import AuditLog, Tenant, User
 from app.database.session import ALL_TENANTS, transaction
 from app.services.session_service import SessionService
@@ -16,7 +17,16 @@ from app.services.token_families import Device
 from tests.fixtures.customer import Customer
 from tests.fixtures.team import mailed_token, mails
 from tests.fixtures.world import Running
-from tests.people import PASSWORD, bearer, forgive, fresh_address, seconds_of, sign_in, sign_up
+from tests.people import (
+    PASSWORD,
+    bearer,
+    forgive,
+    fresh_address,
+    seconds_of,
+    sign_in,
+    sign_up,
+    statements,
+)
 
 
 def test_register_opens_a_trial_and_a_setup_intent(api: httpx.Client) -> None:
@@ -238,6 +248,17 @@ def test_unknown_address_and_wrong_password_look_alike(api: httpx.Client) -> Non
     assert {k: v for k, v in wrong.json().items() if k not in drop} == {
         k: v for k, v in unknown.json().items() if k not in drop
     }
+
+
+def test_the_database_is_asked_the_same_for_an_unknown_address(api: httpx.Client) -> None:
+    sign_up(api)
+    asked = []
+    for address in ("ann@acme.test", "nobody@acme.test"):
+        with statements() as seen, pytest.raises(errors.InvalidCredentials):
+            SessionService.login(email=address, password="wrong password", device=Device())
+        asked.append(seen)
+    assert asked[0]
+    assert asked[0] == asked[1]
 
 
 def test_ten_failed_sign_ins_close_the_door_for_that_caller(api: httpx.Client) -> None:

@@ -9,10 +9,12 @@ import httpx
 import jwt
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app import errors
 from app.database.models import AuditLog, MailToken, OutboxEvent, RefreshToken, User
 from app.database.session import ALL_TENANTS, transaction
+from app.services.identity_service import IdentityService
 from app.services.password_service import PasswordService
 from app.services.session_service import SessionService
 from app.services.token_families import Device
@@ -29,6 +31,7 @@ from tests.people import (
     seconds_of,
     sign_in,
     sign_up,
+    statements,
 )
 
 NEW = "another horse entirely"
@@ -248,6 +251,21 @@ def test_asking_does_not_tell_whether_an_address_exists(
     assert drain() == ["accounts.send_password_reset"] * 2
     assert len(mails(world, ann)) == 2
     assert mails(world, "nobody@gmail.test") == []
+
+
+@pytest.mark.parametrize(
+    "request_", [PasswordService.request_reset, IdentityService.request_verification]
+)
+def test_the_database_is_asked_the_same_for_an_unknown_address(
+    ann: str, request_: Callable[[str, Session], None]
+) -> None:
+    asked = []
+    for address in (ann, fresh_address()):
+        with statements() as seen, transaction(tenant=ALL_TENANTS) as db:
+            request_(address, db)
+        asked.append(seen)
+    assert any("INSERT INTO outbox" in statement for statement in asked[0])
+    assert asked[0] == asked[1]
 
 
 def test_asking_takes_as_long_for_an_unknown_address(api: httpx.Client, ann: str) -> None:
