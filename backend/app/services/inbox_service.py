@@ -24,8 +24,8 @@ class InboxService:
         if inbox.status == status:
             return inbox
         before, inbox.status = inbox.status, status
-        _changed(inbox, f"inbox_{'paused' if status == InboxStatus.PAUSED else 'resumed'}", db,
-                 {"status": [str(before), str(status)]})  # fmt: skip
+        action = "inbox_paused" if status == InboxStatus.PAUSED else "inbox_resumed"
+        _changed(inbox, action, db, {"status": [str(before), str(status)]})
         return inbox
 
     @staticmethod
