@@ -19,7 +19,7 @@ from sqlalchemy import event, select
 
 from app import clock, errors
 from app.api import deps
-from app.database.models import APIKey, AuditLog, Tenant, User
+from app.database.models import APIKey, AuditLog, SuspensionReason, Tenant, User
 from app.database.session import ALL_TENANTS, engine, transaction
 from app.rules import api_keys
 from app.rules.permissions import GRANTABLE, Permission
@@ -188,7 +188,7 @@ def test_a_suspended_tenants_keys_are_refused_with_the_reason(signed_in: Custome
     made = make(signed_in)
     with transaction(tenant=ALL_TENANTS) as db:
         tenant = db.get_one(Tenant, UUID(signed_in.tenant_id))
-        tenant.is_suspended, tenant.suspension_reason = True, "spam_complaint"
+        tenant.is_suspended, tenant.suspension_reason = True, SuspensionReason.SPAM_COMPLAINT
     answer = ask(signed_in, made["key"])
     assert code(answer) == (403, "TENANT_SUSPENDED")
     assert answer.json()["details"]["reason"] == "spam_complaint"

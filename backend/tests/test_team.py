@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from app import errors
 from app.config import get_settings
-from app.database.models import AuditLog, Invitation, Role, Tenant, User
+from app.database.models import AuditLog, Invitation, Role, SuspensionReason, Tenant, User
 from app.database.session import ALL_TENANTS, transaction
 from app.services.invitation_service import InvitationService
 from app.services.team_service import TeamService
@@ -279,7 +279,7 @@ def test_nobody_joins_a_suspended_company(
     drain()
     with transaction(tenant=ALL_TENANTS) as db:
         tenant = db.get_one(Tenant, UUID(signed_in.tenant_id))
-        tenant.is_suspended, tenant.suspension_reason = True, "payment_failed"
+        tenant.is_suspended, tenant.suspension_reason = True, SuspensionReason.PAYMENT_FAILED
     token = mailed_token(world, "bo@gmail.test")
     assert code(accept(api, token)) == (403, "TENANT_SUSPENDED")
     assert code(invite(signed_in, "cy@gmail.test")) == (403, "TENANT_SUSPENDED")
