@@ -35,24 +35,50 @@ class ErrorEnvelope(BaseModel):
     request_id: str | None
 
 
+_WAIT = {
+    "Retry-After": {"required": True, "schema": {"type": "integer"}, "description": "Seconds."}
+}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
+    429: _WAIT,
+    503: _WAIT,
+}
+_CODES: dict[int, tuple[str, str]] = {
+    400: ("VALIDATION_ERROR", "The request is not valid."),
+    401: ("UNAUTHENTICATED", "Not signed in."),
+    402: ("PAYMENT_REQUIRED", "A payment is needed first."),
+    403: ("FORBIDDEN", "Not allowed, suspended, or beyond the plan."),
+    404: ("NOT_FOUND", "There is no such thing, or it is another tenant's."),
+    405: ("METHOD_NOT_ALLOWED", "Not with this method."),
+    408: ("REQUEST_TIMEOUT", "The body did not arrive in time."),
+    409: ("CONFLICT", "The present state does not allow it."),
+    413: ("PAYLOAD_TOO_LARGE", "The request is too large."),
+    429: ("RATE_LIMITED", "Too many requests."),
+    431: ("HEADERS_TOO_LARGE", "The headers are too large."),
+    500: ("INTERNAL_ERROR", "A fault of ours."),
+    502: ("PROVIDER_FAILED", "A provider refused."),
+    503: ("SERVICE_UNAVAILABLE", "A provider, or a part of ours, is away."),
+}
+
+
+def _described(status: int, code: str, description: str) -> dict[str, Any]:
+    example = {
+        "status": "error",
+        "error_code": code,
+        "message": description,
+        "details": {},
+        "request_id": "7da3166e6b3b49c3b79955fadfd5ad34",
+    }
+    return {
+        "model": ErrorEnvelope,
+        "description": description,
+        "headers": _HEADERS.get(status, {}),
+        "content": {"application/json": {"example": example}},
+    }
+
+
 ERRORS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorEnvelope, "description": description}
-    for code, description in {
-        400: "The request is not valid.",
-        401: "Not signed in.",
-        402: "A payment is needed first.",
-        403: "Not allowed, suspended, or beyond the plan.",
-        404: "There is no such thing, or it is another tenant's.",
-        405: "Not with this method.",
-        408: "The body did not arrive in time.",
-        409: "The present state does not allow it.",
-        413: "The request is too large.",
-        429: "Too many requests.",
-        431: "The headers are too large.",
-        500: "A fault of ours.",
-        502: "A provider refused.",
-        503: "A provider, or a part of ours, is away.",
-    }.items()
+    status: _described(status, code, description) for status, (code, description) in _CODES.items()
 }
 """What any operation may answer besides its success."""
 

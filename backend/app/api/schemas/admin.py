@@ -7,9 +7,9 @@ from uuid import UUID
 
 from pydantic import Field, FiniteFloat
 
-from app.api.schemas.analytics import AuditOut
+from app.api.schemas.audit import AuditOut
 from app.api.schemas.auth import TenantOut, UserOut
-from app.api.schemas.base import In, Instant, Out
+from app.api.schemas.base import In, Instant, Out, example
 
 _LARGEST = 2**53 - 1
 """Beyond it a reader of JSON may round (RFC 8259, section 6)."""
@@ -25,6 +25,10 @@ Note = Annotated[str, Field(max_length=2000)]
 
 
 class SessionIn(In):
+    model_config = example(
+        {"token": "ig_op_kX2v0lqRZrX7n1o5mJ4u9cT8dYwE6bHsPiAaGfN3QyU", "totp_code": "287082"}
+    )
+
     token: Annotated[str, Field(min_length=1, max_length=200)]
     """`ig_op_…`, as the command line printed it."""
     totp_code: Annotated[str, Field(min_length=1, max_length=20)]
@@ -38,6 +42,14 @@ class SessionOut(Out):
 
 
 class SuspendIn(In):
+    model_config = example(
+        {
+            "reason": "spam_complaint",
+            "note": "Complaints rose above 0.3 %.",
+            "evidence": {"complaints": 14, "sent": 4100},
+        }
+    )
+
     reason: Annotated[str, Field(max_length=40)]
     note: Note | None = None
     """For the tenant to read."""
@@ -51,6 +63,8 @@ class SuspendIn(In):
 
 
 class ReinstateIn(In):
+    model_config = example({"note": "The list was cleaned."})
+
     note: Note | None = None
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from email_validator import EmailNotValidError, validate_email
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -54,6 +57,19 @@ class Out(BaseModel):
 Instant = Annotated[datetime, AfterValidator(lambda instant: instant.astimezone(UTC))]
 """RFC 3339, in UTC whatever the database session's time zone is."""
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def _written_out(text: Any) -> Any:
+    # A bare number would be taken for seconds since 1970.
+    if not isinstance(text, str) or not _DAY.fullmatch(text):
+        raise ValueError("write it as 2026-11-23")
+    return text
+
+
+Day = Annotated[date, BeforeValidator(_written_out)]
+"""A calendar day, ISO 8601."""
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
 
 
@@ -66,4 +82,9 @@ def _address(text: str) -> str:
     return found.normalized.lower()
 
 
-Email = Annotated[str, StringConstraints(max_length=320), AfterValidator(_address)]
+Email = Annotated[
+    str,
+    StringConstraints(max_length=320),
+    AfterValidator(_address),
+    WithJsonSchema({"type": "string", "format": "email", "maxLength": 320}),
+]

@@ -10,19 +10,20 @@ from pydantic import BeforeValidator, Field
 
 from app.api.schemas.auth import LimitsOut, UsageOut
 from app.api.schemas.base import In, Instant, Out, example
+from app.database.models import Plan
 
 
 class UpgradeIn(In):
     model_config = example({"plan": "growth"})
 
-    plan: Annotated[str, Field(max_length=30)]
+    plan: Plan
 
 
 class PurchaseIntentIn(In):
     model_config = example({"domain_name": "acme-mail.com", "years": 1})
 
     domain_name: Annotated[str, Field(min_length=1, max_length=253)]
-    years: Annotated[int, Field(ge=1, le=10)] = 1
+    years: Annotated[int, Field(strict=True, ge=1, le=10)] = 1
 
 
 class SubscriptionOut(Out):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -111,3 +111,19 @@ class StepsEvent(Out):
     status: str
     failure: str | None
     steps: list[StepOut]
+
+
+STREAM: dict[str, Any] = {
+    "type": "object",
+    "description": "One event. `data` is JSON: status, failure and steps as in GET /domains/{id}.",
+    "properties": {
+        "event": {"enum": ["steps", "done"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/DomainWithSteps"},
+        },
+    },
+    "required": ["event", "data"],
+}
+"""What an event stream consists of (OpenAPI 3.1 has no word of its own for it)."""

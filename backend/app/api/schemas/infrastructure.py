@@ -24,7 +24,7 @@ class ProvisionIn(In):
 
     domain_id: UUID | None = None
     domain_ids: Annotated[list[UUID], Field(min_length=1, max_length=500)] | None = None
-    inbox_count: Annotated[int, Field(ge=1, le=MAX_AT_ONCE)] = 50
+    inbox_count: Annotated[int, Field(strict=True, ge=1, le=MAX_AT_ONCE)] = 50
     naming_convention: Annotated[str, Field(max_length=30)] = "firstname"
     names: (
         Annotated[

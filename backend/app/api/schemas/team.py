@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import model_validator
+from pydantic import StrictBool, model_validator
 
 from app.api.schemas.auth import Password, Token
 from app.api.schemas.base import Email, In, Instant, Name, Out, example
@@ -68,7 +68,7 @@ class MemberOut(Out):
 class TenantPatch(In):
     model_config = example({"requires_two_factor": True})
 
-    requires_two_factor: bool
+    requires_two_factor: StrictBool
 
 
 class TenantSettingsOut(Out):

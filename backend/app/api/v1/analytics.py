@@ -12,6 +12,7 @@ from app import clock, errors
 from app.api.deps import DB, CurrentTenant, requires
 from app.api.responses import Envelope, ok
 from app.api.schemas import analytics as s
+from app.api.schemas.base import Day
 from app.api.v1.plans import limits_out
 from app.database.models import Inbox
 from app.database.queries import analytics as queries
@@ -25,8 +26,8 @@ _LONGEST = 366
 """Days in one report at most."""
 
 _READ = requires(Permission.ANALYTICS_READ)
-From = Annotated[date | None, Query(alias="from", description="First day (UTC).")]
-To = Annotated[date | None, Query(description="Last day (UTC), included.")]
+From = Annotated[Day | None, Query(alias="from", description="First day (UTC).")]
+To = Annotated[Day | None, Query(description="Last day (UTC), included.")]
 
 
 @router.get("/overview", response_model=Envelope[s.OverviewOut], **_READ)

@@ -135,7 +135,7 @@ def verify(domain_id: UUID, db: DB) -> Any:
 @router.get(
     "/{domain_id}/events",
     response_class=EventSourceResponse,
-    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/event-stream": {"schema": s.STREAM}}}},
     **requires(Permission.DOMAINS_READ),
 )
 def events(domain_id: UUID, tenant: CurrentTenant, db: DB) -> EventSourceResponse:
