@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -25,17 +26,9 @@ def operations() -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def filled(path: str) -> str:
-    for name in (
-        "domain_id",
-        "inbox_id",
-        "provision_id",
-        "suppression_id",
-        "session_id",
-        "tenant_id",
-        "job_id",
-    ):
-        path = path.replace("{" + name + "}", "01890000-0000-7000-8000-000000000000")
-    return path.replace("{username}", "a@b.test").replace("{domain}", "b.test")
+    """`path` with ids that nobody has."""
+    path = path.replace("{username}", "a@b.test").replace("{domain}", "b.test")
+    return re.sub(r"{\w+}", "01890000-0000-7000-8000-000000000000", path)
 
 
 def is_error(answer: httpx.Response, status: int, code: str) -> None:
