@@ -208,7 +208,8 @@ def join_txt(content: str) -> str:
     """The text of TXT content, whether it was echoed in quoted chunks or plain."""
     if not content.startswith('"'):
         return content
-    chunks = re.findall(r'"((?:[^"\\]|\\.)*)"', content, re.DOTALL)
+    # A chunk that nobody closes goes on to the end, so that no part is looked at twice.
+    chunks = re.findall(r'"((?:[^"\\]|\\.?)*+)(?:"|\Z)', content, re.DOTALL)
     return b"".join(_octets(chunk) for chunk in chunks).decode("utf-8", "replace")
 
 

@@ -30,18 +30,19 @@ _FIT_NAME = re.compile(r"_(at|on|id|ids|count|version|enabled|required)$")
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 _UNFIT_TEXT = re.compile(
+    # An address, with whatever it is quoted or bracketed by. What spans words takes the rest of the
+    # last one along, so that only the beginning of a word needs to be looked at: in linear time.
+    r"(?<!\S)\S+@\S+"
     # Keys and tokens that say what they are: ours, Stripe's, JWTs, PHC hashes, PEM.
-    r"\b(?:ig_(?:live|test|op)|[sr]k_(?:live|test)|whsec)_[\w.~+/=-]+"
-    r"|\w+_secret_\w+"
-    r"|\beyJ[\w-]{8,}\.[\w.=-]+"
-    r"|(?:bearer|basic)\s+[\w.~+/=-]{8,}"
+    r"|\b(?:ig_(?:live|test|op)|[sr]k_(?:live|test)|whsec)_[\w.~+/=-]+"
+    r"|(?<!\w)\w+_secret_\w+"
+    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w.=-]+"
+    r"|(?:bearer|basic)\s+[\w.~+/=-]{8,}\S*"
     r"|\$(?:argon2\w*|2[aby]|scrypt|pbkdf2[\w-]*)\$\S+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----\S*|$)"
     # Seeds of one-time codes and recovery codes.
     r"|(?-i:\b[A-Z2-7]{26,}\b=*)"
-    r"|(?<![\w.-])[a-z0-9]{4}(?:-[a-z0-9]{4}){3}(?![\w.-])"
-    # An address, with whatever it is quoted or bracketed by.
-    r"|\S+@\S+",
+    r"|(?<![\w.-])[a-z0-9]{4}(?:-[a-z0-9]{4}){3}(?![\w.-])",
     re.IGNORECASE,
 )
 _RANDOM = re.compile(r"[A-Za-z0-9_+/=-]{32,}")

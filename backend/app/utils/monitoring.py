@@ -170,6 +170,8 @@ def configure(*, level: str, fmt: str, sentry_dsn: str, release: str, environmen
             max_request_body_size="never",
             include_local_variables=False,
             traces_sample_rate=0.05,
+            before_send=lambda event, _: _clean("", event),
+            before_breadcrumb=lambda crumb, _: _clean("", crumb),
         )
 
 
@@ -185,31 +187,80 @@ class _Stdout(logging.StreamHandler[TextIO]):
 
 
 _SECRET_NAME = re.compile(
-    r"password|passwd|secret|token|authorization|cookie|api_?key|private|pepper|dsn|command", re.I
-)
-_SECRET_TEXT = re.compile(
-    r"\b(ig_(?:live|test|op)_|sk_(?:live|test)_|whsec_|eyJ[\w-]{8,}\.)[\w.~+/=-]+"
-    r"|(?i:(?<=bearer ))[\w.~+/=-]{16,}"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"
+    r"password|passwd|secret|token|authorization|cookie|api_?key|private|pepper|dsn|command"
+    r"|otpauth|(?:^|_)(?:totp|otp|recovery)_?codes?$",
+    re.I,
 )
 _HIDDEN = "[hidden]"
+_CALLERS_OWN = frozenset({"request_id"})
+"""Random on purpose, and useless when hidden."""
+
+# Of each alternative the first group, if any, is kept. None looks further than it must: whatever
+# begins where another could have begun is found from there, so that time grows with the length.
+_SECRET_TEXT = re.compile(
+    # Keys that say what they are: ours, Stripe's, hashes in PHC format, what an app scans.
+    r"(?<![A-Za-z0-9])(ig_(?:live|test|op)_|[rs]k_(?:live|test)_|whsec_)[\w.~+/=-]+"
+    r"|(?<!\w)\w+_secret_\w+"
+    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w.=-]+"
+    r"|(\$argon2)\S+"
+    r"|(otpauth://)\S+"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    # What stands where credentials stand: headers, URLs, and `password=…`, `'token': '…'`.
+    r"|\b((?i:bearer|basic)\s{1,8})[\w.~+/=-]{8,}"
+    r"|(?<=://)[^\s/@]{1,500}(?=@)"
+    r"|((?i:password|passwd|secret|token|api_?key|authorization|cookie|pepper)\w{0,40}"
+    r"[\"']?\s{0,4}[=:]\s{0,4}b?[\"']?)(?!\[hidden\])[^\s\"'&,;)}\]]+"
+    # Seeds of one-time codes (base 32) and recovery codes.
+    r"|\b[A-Z2-7]{26,}\b=*"
+    r"|(?<![\w-])(?i:[a-z0-9]{4}(?:-[a-z0-9]{4}){3})(?![\w-])"
+)
+_ADDRESS = re.compile(
+    r"(?<![^\s\"'<>()\[\]{},;:=|/\\])"
+    r"([^\s\"'<>()\[\]{},;:=|/\\@%])[^\s\"'<>()\[\]{},;:=|/\\@%]*(@|%40)(?=[\w\[])"
+)
+_RANDOM = re.compile(r"[A-Za-z0-9_-]{32,}")
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Hide values under secret names, and secrets of known shapes wherever they stand."""
-    for key, value in event.items():
+    """Hide values under secret names, and secrets of known shapes wherever they stand.
+
+    E-mail addresses keep their first letter and their domain: `a***@example.com`.
+    """
+    for key in list(event):
+        # What structlog carries along for itself.
         if not key.startswith("_"):
-            event[key] = _clean(key, value)
+            value = event.pop(key)
+            event[_clean_text(key)] = _clean(key, value)
     return event
 
 
 def _clean(key: str, value: Any) -> Any:
-    if _SECRET_NAME.search(key) and value is not None and not isinstance(value, bool):
+    if value is None or isinstance(value, bool):
+        return value
+    if _SECRET_NAME.search(key):
         return _HIDDEN
-    if isinstance(value, str):
-        return _SECRET_TEXT.sub(lambda match: (match[1] or "") + _HIDDEN, value)
+    if key in _CALLERS_OWN or isinstance(value, int | float):
+        return value
     if isinstance(value, Mapping):
-        return {name: _clean(str(name), inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
+        return {_clean_text(str(name)): _clean(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
         return [_clean("", inner) for inner in value]
-    return value
+    if isinstance(value, bytes | bytearray):
+        return _clean_text(bytes(value).decode(errors="replace"))
+    # Whatever else it is, the renderer would make a text of it later, out of our sight.
+    return _clean_text(str(value))
+
+
+def _clean_text(text: str) -> str:
+    text = _SECRET_TEXT.sub(
+        lambda found: (found[found.lastindex or 0] if found.lastindex else "") + _HIDDEN, text
+    )
+    text = _ADDRESS.sub(r"\1***\2", text)
+    return _RANDOM.sub(_hide_random, text)
+
+
+def _hide_random(run: re.Match[str]) -> str:
+    """Upper case, lower case and digits in one long run were drawn by a machine to be secret."""
+    text = run[0]
+    mixed = any(map(str.isupper, text)) and any(map(str.islower, text))
+    return _HIDDEN if mixed and any(map(str.isdigit, text)) else text
