@@ -14,7 +14,15 @@ from sqlalchemy import select
 
 from app import errors
 from app.config import get_settings
-from app.database.models import AuditLog, Invitation, Role, SuspensionReason, Tenant, User
+from app.database.models import (
+    AuditLog,
+    Invitation,
+    RefreshToken,
+    Role,
+    SuspensionReason,
+    Tenant,
+    User,
+)
 from app.database.session import ALL_TENANTS, transaction
 from app.services.invitation_service import InvitationService
 from app.services.team_service import TeamService
@@ -335,6 +343,18 @@ def test_a_new_role_cuts_old_access_tokens_at_once(signed_in: Customer, join: Jo
     assert member.get("/auth/me")["user"]["full_name"] == "Bo"
 
 
+def test_who_lost_the_right_meanwhile_changes_nothing(signed_in: Customer, join: Join) -> None:
+    admin, member = join(signed_in, "admin"), join(signed_in, "member")
+    with transaction(tenant=UUID(signed_in.tenant_id)) as db:
+        actor = db.get_one(User, UUID(id_of(admin)))
+        assert change(signed_in, id_of(admin), role="member").status_code == 200
+        with pytest.raises(errors.Forbidden):
+            TeamService.change(actor, UUID(id_of(member)), db, role=Role.READ_ONLY)
+        with pytest.raises(errors.Forbidden):
+            TeamService.remove(actor, UUID(id_of(member)), db)
+    assert team(signed_in)[member.signed_up["user"]["email"]]["role"] == "member"
+
+
 @pytest.mark.parametrize(
     "body", [{}, {"role": "boss"}, {"role": None}, {"full_name": ""}, {"is_admin": True}]
 )
@@ -455,6 +475,11 @@ def test_a_removed_member_is_out_at_once(
     login = {"email": email, "password": PASSWORD}
     assert code(api.post("/api/v1/auth/login", json=login)) == (401, "INVALID_CREDENTIALS")
     assert email not in team(signed_in)
+    with transaction(tenant=ALL_TENANTS) as db:
+        row = db.get_one(User, UUID(id_of(admin)))
+        assert (row.is_active, row.totp_secret) == (False, None)
+        theirs = select(RefreshToken).where(RefreshToken.user_id == row.id)
+        assert all(token.revoked_at for token in db.scalars(theirs)), "sessions die, too"
     assert code(remove(signed_in, id_of(admin))) == (404, "NOT_FOUND")
     # The programs go on.
     robot = {"Authorization": f"Bearer {made['key']}"}
