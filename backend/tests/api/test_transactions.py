@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import Engine, func, select, text
 
 from app.database.models import IdempotencyRecord, Inbox, Suppression
 from app.database.session import ALL_TENANTS, engine, transaction
@@ -19,12 +19,12 @@ FAILURES = {
 
 
 @pytest.fixture(params=FAILURES)
-def failing_commit(request: pytest.FixtureRequest, clean: None) -> Iterator[None]:
+def failing_commit(request: pytest.FixtureRequest, owner: Engine) -> Iterator[None]:
     """Every commit that made a suppression or an inbox fails, and only the commit does."""
-    with engine.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(
             text(
-                "CREATE FUNCTION fail_late() RETURNS trigger LANGUAGE plpgsql AS"
+                "CREATE FUNCTION fail_late() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS"
                 f" $$ BEGIN {FAILURES[request.param]} RETURN NULL; END $$"
             )
         )
@@ -36,7 +36,7 @@ def failing_commit(request: pytest.FixtureRequest, clean: None) -> Iterator[None
                 )
             )
     yield
-    with engine.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(text("DROP FUNCTION fail_late CASCADE"))
 
 
