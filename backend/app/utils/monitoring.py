@@ -166,13 +166,24 @@ def configure(*, level: str, fmt: str, sentry_dsn: str, release: str, environmen
             dsn=sentry_dsn,
             release=release,
             environment=environment,
-            send_default_pii=False,
-            max_request_body_size="never",
-            include_local_variables=False,
+            data_collection=_NOTHING_PERSONAL,
             traces_sample_rate=0.05,
             before_send=lambda event, _: _clean("", event),
+            before_send_transaction=lambda event, _: _clean("", event),
             before_breadcrumb=lambda crumb, _: _clean("", crumb),
         )
+
+
+_NOTHING_PERSONAL: Any = {
+    "user_info": False,
+    "cookies": {"mode": "off"},
+    "http_headers": {"request": {"mode": "off"}},
+    "http_bodies": [],
+    "url_query_params": {"mode": "off"},
+    "database_query_data": False,
+    "stack_frame_variables": False,
+}
+"""What Sentry may collect besides the error."""
 
 
 class _Stdout(logging.StreamHandler[TextIO]):
@@ -209,7 +220,7 @@ _SECRET_TEXT = re.compile(
     r"|\b((?i:bearer|basic)\s{1,8})[\w.~+/=-]{8,}"
     r"|(?<=://)[^\s/@]{1,500}(?=@)"
     r"|((?i:password|passwd|secret|token|api_?key|authorization|cookie|pepper)\w{0,40}"
-    r"[\"']?\s{0,4}[=:]\s{0,4}b?[\"']?)(?!\[hidden\])[^\s\"'&,;)}\]]+"
+    r"[\"'\\]{0,4}\s{0,4}[=:]\s{0,4}b?[\"'\\]{0,4})(?!\[hidden\])[^\s\"'\\&,;)}\]]+"
     # Seeds of one-time codes (base 32) and recovery codes.
     r"|\b[A-Z2-7]{26,}\b=*"
     r"|(?<![\w-])(?i:[a-z0-9]{4}(?:-[a-z0-9]{4}){3})(?![\w-])"
@@ -218,6 +229,10 @@ _ADDRESS = re.compile(
     r"(?<![^\s\"'<>()\[\]{},;:=|/\\])"
     r"([^\s\"'<>()\[\]{},;:=|/\\@%])[^\s\"'<>()\[\]{},;:=|/\\@%]*(@|%40)(?=[\w\[])"
 )
+_ODD_ADDRESS = re.compile(
+    r"(?<![\w.!#$%&'*+/=?^`{|}~\"-])[\w.!#$%&'*+/=?^`{|}~\"-]+(?<!\*\*\*)@(?=[\w\[])"
+)
+"""What is left of those with a quote or the like in them."""
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{32,}")
 
 
@@ -255,7 +270,7 @@ def _clean_text(text: str) -> str:
     text = _SECRET_TEXT.sub(
         lambda found: (found[found.lastindex or 0] if found.lastindex else "") + _HIDDEN, text
     )
-    text = _ADDRESS.sub(r"\1***\2", text)
+    text = _ODD_ADDRESS.sub("***@", _ADDRESS.sub(r"\1***\2", text))
     return _RANDOM.sub(_hide_random, text)
 
 
