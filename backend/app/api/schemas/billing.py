@@ -96,3 +96,11 @@ class PurchaseIntentOut(Out):
     premium: bool
     expires_at: Instant
     publishable_key: str
+
+
+BUY_IT = {
+    "operationId": "domains_purchase",
+    "requestBody": {"purchase_id": "$response.body#/data/purchase_id"},
+    "description": "Buy it, once the payment is confirmed.",
+}
+"""The OpenAPI link from a price offer to its purchase."""

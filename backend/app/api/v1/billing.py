@@ -126,6 +126,7 @@ def transactions(
     "/domain-purchase-intent",
     status_code=201,
     response_model=Envelope[s.PurchaseIntentOut],
+    responses={201: {"links": {"purchase": s.BUY_IT}}},
     **requires(Permission.DOMAINS_BUY, audit_event="domain_quoted", idempotent=True, waits=True),
 )
 def domain_purchase_intent(

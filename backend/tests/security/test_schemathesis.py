@@ -1,0 +1,217 @@
+"""Hostile and malformed input made from the OpenAPI document by schemathesis, over real sockets.
+
+In its own process, as whom it says; `make fuzz` runs the same with more examples and more seeds.
+Its phases: the document's examples; every boundary of every field; random input, half of it
+invalid; and sequences of calls that use what earlier answers gave.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.database.models import Domain, Inbox, Job, Operator, Plan, Tenant
+from app.database.session import ALL_TENANTS, transaction
+from app.services.operator_service import OperatorService
+from app.utils import security
+from tests.fixtures.customer import Customer
+from tests.fixtures.world import SECRET, Running
+from tests.people import forgive
+from tests.security.estate import KINDS, Estate
+
+BACKEND = Path(__file__).parents[2]
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
+"""Random requests for each operation."""
+SEEDS = [int(seed) for seed in os.environ.get("FUZZ_SEEDS", "1").split(",")]
+LIVING = 25
+"""Objects of each kind whose ids may be used."""
+
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "use_after_free",
+    "ensure_resource_availability",
+    "ignored_auth",
+)
+
+
+@dataclass
+class Caller:
+    """Who asks, and what they are known to be able to ask."""
+
+    paths: str
+    main: str | None = None
+    spare: list[str] = field(default_factory=list)
+    keep: str = ""
+    phases: str = "examples,coverage,fuzzing,stateful"
+
+
+@pytest.fixture
+def estate(paying: Customer) -> Estate:
+    with transaction(tenant=ALL_TENANTS) as db:
+        db.get_one(Tenant, paying.tenant_id).subscription_tier = Plan.ENTERPRISE
+    owned = Estate(paying.tenant_id)
+    owned.everything()
+    return owned
+
+
+TENANTS = "^/(api/v1/(?!admin)|webhooks/)"
+
+
+def member(estate: Estate, role: str, **fields: Any) -> Caller:
+    people = [estate.person(role) for _ in range(60)]
+    tokens = [estate.session(person)[0] for person in people]
+    return Caller(TENANTS, tokens[0], tokens[1:], str(people[0]), **fields)
+
+
+def owner(estate: Estate) -> Caller:
+    return member(estate, "owner", phases="examples,fuzzing,stateful")
+
+
+def owner_at_boundaries(estate: Estate) -> Caller:
+    return member(estate, "owner", phases="coverage")
+
+
+def reader(estate: Estate) -> Caller:
+    return member(estate, "read_only", phases="fuzzing,stateful")
+
+
+def stranger(estate: Estate) -> Caller:
+    return Caller("^/", phases="examples,fuzzing")
+
+
+def operator(estate: Estate) -> Caller:
+    with transaction(tenant=ALL_TENANTS) as db:
+        made = [OperatorService.create(f"op-{number}", db).operator for number in range(40)]
+    return Caller("^/api/v1/admin/", *_operator_tokens(made))
+
+
+def _operator_tokens(operators: list[Operator]) -> tuple[str, list[str]]:
+    from app import clock
+
+    tokens = [
+        security.operator_token(
+            operator_id=one.id, session_version=one.session_version, authenticated_at=clock.now()
+        )
+        for one in operators
+    ]
+    return tokens[0], tokens[1:]
+
+
+def node(estate: Estate) -> Caller:
+    return Caller("^/internal/", SECRET, phases="coverage,fuzzing")
+
+
+@pytest.mark.timeout(3600 if EXAMPLES > 20 else 150)
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("who", [owner, owner_at_boundaries, reader, stranger, operator, node])
+def test_nothing_breaks(
+    estate: Estate,
+    world: Running,
+    dead_job: Job,
+    tmp_path: Path,
+    who: Callable[[Estate], Caller],
+    seed: int,
+) -> None:
+    caller = who(estate)
+    (tmp_path / "caller.json").write_text(
+        json.dumps({"main": caller.main, "spare": caller.spare, "keep": caller.keep})
+    )
+    (tmp_path / "schemathesis.toml").write_text(_settings(estate, dead_job))
+    with forgiving():
+        ran = _schemathesis(world, tmp_path, caller, seed)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["failures"] == [], ran
+    assert report["errors"] == [], ran
+    assert report["complete"], ran
+    assert report["operations"]["tested"] == report["operations"]["selected"] > 0, ran
+    made = report["test_cases"]["generated"]
+    print(f"{who.__name__}, seed {seed}: {made} requests")  # noqa: T201  # For make fuzz.
+
+
+def _schemathesis(world: Running, folder: Path, caller: Caller, seed: int) -> str:
+    """Run it; what it printed."""
+    ran = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli"),
+            *("--config-file", str(folder / "schemathesis.toml")),
+            *("run", f"{world.api_url}/openapi.json", "--no-color", "--continue-on-failure"),
+            *("--checks", ",".join(CHECKS), "--phases", caller.phases),
+            *("--include-path-regex", caller.paths),
+            *("--seed", str(seed), "--generation-database", "none", "--workers", "1"),
+            # A dictionary of ids makes bodies that Hypothesis finds large.
+            *("--suppress-health-check", "all"),
+            *("--report", "json", "--report-json-path", str(folder / "report.json")),
+        ],
+        cwd=folder,
+        env={
+            **os.environ,
+            "FUZZ_CALLER": str(folder / "caller.json"),
+            "SCHEMATHESIS_HOOKS": "tests.security.fuzz_hooks",
+            "PYTHONPATH": str(BACKEND),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (folder / "out.txt").write_text(ran.stdout + ran.stderr)
+    return ran.stdout + ran.stderr
+
+
+def _settings(estate: Estate, dead_job: Job) -> str:
+    """Ids of what lives, so that not every request ends at 404."""
+    words = {
+        name: [estate.make(kind) for kind in kinds for _ in range(LIVING)]
+        for name, kinds in KINDS.items()
+    }
+    words["job_id"] = [str(dead_job.id)]
+    with transaction(tenant=ALL_TENANTS) as db:
+        words["username"] = list(db.scalars(db.query(Inbox.username).statement))
+        words["domain"] = list(db.scalars(db.query(Domain.domain_name).statement))
+    words["domain_name"] = [f"fuzzed-{number}.com" for number in range(20)]
+    words["targets"] = ["no@example.com", "@example.org", "Some.One+tag@example.net"]
+    lists = {"domain_ids", "inbox_ids", "targets"}
+    lines = ["max-stream-events = 3", "request-timeout = 20.0"]
+    lines += ["[generation]", f"max-examples = {EXAMPLES}"]
+    lines += ["[phases.stateful]", "max-steps = 6"]
+    lines += ["[phases.stateful.generation]", f"max-examples = {3 * EXAMPLES}"]
+    for name, values in words.items():
+        lines += [f"[dictionaries.{name}]", f"values = {json.dumps(values)}"]
+    lines.append("[parameters]")
+    for name in words:
+        places = [f"body.{name}[*]"] if name in lists else [name, f"body.{name}"]
+        lines += [f'"{place}" = {{ dictionary = "{name}", probability = 0.8 }}' for place in places]
+    return "\n".join(lines)
+
+
+@contextmanager
+def forgiving() -> Iterator[None]:
+    """Doors that count attempts stay open: what lies behind them is looked at here."""
+    over = threading.Event()
+
+    def forget() -> None:
+        while not over.wait(0.25):
+            forgive()
+
+    thread = threading.Thread(target=forget)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
