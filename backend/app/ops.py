@@ -91,9 +91,9 @@ def audit_verify(
     Exit 2 when the heads cannot be read.
     """
     from app import wiring
+    from app.database import heads_file
     from app.database.queries import audit
     from app.database.session import ALL_TENANTS, transaction
-    from app.utils import heads_file
 
     wiring.boot()
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from app import clock, events
@@ -19,7 +19,6 @@ from app.database import audit, outbox
 from app.database.models import (
     DomainPurchase,
     Invoice,
-    PaymentMethod,
     ProviderEvent,
     PurchaseState,
     SubscriptionStatus,
@@ -29,7 +28,7 @@ from app.database.models import (
     new_id,
 )
 from app.integrations import ports
-from app.services import billing_service, ledger
+from app.services import billing_service, cards, ledger
 from app.services.subscription_service import SubscriptionService
 from app.services.trial_service import TrialService
 from app.utils import monitoring
@@ -78,8 +77,7 @@ def _card_confirmed(db: Session, body: dict[str, Any], payments: ports.PaymentGa
     if tenant is None or intent.status != "succeeded" or intent.payment_method is None:
         return
     card = payments.get_card(intent.payment_method)
-    _no_default_but(card.payment_method, tenant, db)
-    _mirror_card(db, tenant, card, default=True)
+    cards.keep(card, tenant, db)
     payments.set_default_payment_method(
         customer=intent.customer or "",
         payment_method=card.payment_method,
@@ -101,82 +99,10 @@ def _card_confirmed(db: Session, body: dict[str, Any], payments: ports.PaymentGa
         SubscriptionService.apply_state(tenant, state, db)
 
 
-def _no_default_but(payment_method: str, tenant: Tenant, db: Session) -> None:
-    replaced = db.scalars(
-        update(PaymentMethod)
-        .where(
-            PaymentMethod.tenant_id == tenant.id,
-            PaymentMethod.is_default,
-            PaymentMethod.stripe_payment_method_id != payment_method,
-        )
-        .values(is_default=False)
-        .returning(PaymentMethod.id)
-    ).all()
-    audit.write_many(
-        db,
-        tenant.id,
-        "payment_method_replaced",
-        "payment_method",
-        replaced,
-        {"is_default": [True, False]},
-    )
-
-
-def _mirror_card(db: Session, tenant: Tenant, card: ports.Card, *, default: bool) -> None:
-    row = db.scalars(
-        select(PaymentMethod).where(PaymentMethod.stripe_payment_method_id == card.payment_method)
-    ).one_or_none()
-    if row is None:
-        row = PaymentMethod(
-            id=new_id(),
-            tenant_id=tenant.id,
-            stripe_payment_method_id=card.payment_method,
-            is_active=True,
-        )
-        db.add(row)
-        audit.write(
-            db,
-            tenant.id,
-            "payment_method_added",
-            "payment_method",
-            row.id,
-            {"is_active": [None, True], "is_default": [None, default]},
-        )
-    elif row.is_default != default:
-        audit.write(
-            db,
-            tenant.id,
-            "payment_method_chosen",
-            "payment_method",
-            row.id,
-            {"is_default": [row.is_default, default]},
-        )
-    row.card_brand, row.card_last_four = card.brand, card.last_four
-    row.card_exp, row.card_fingerprint = card.expiry, card.fingerprint
-    row.is_default = default
-
-
 def _card_detached(db: Session, body: dict[str, Any], payments: ports.PaymentGateway) -> None:
     card = payments.get_card(body["id"])
     if card.customer is None:
-        removed = db.execute(
-            update(PaymentMethod)
-            .where(
-                PaymentMethod.stripe_payment_method_id == card.payment_method,
-                PaymentMethod.is_active,
-            )
-            .values(is_active=False, is_default=False)
-            .returning(PaymentMethod.tenant_id, PaymentMethod.id)
-        )
-        for tenant_id, id_ in removed.all():
-            audit.write(
-                db,
-                tenant_id,
-                "payment_method_removed",
-                "payment_method",
-                id_,
-                {"is_active": [True, False]},
-            )
+        cards.forget(card.payment_method, db)
 
 
 def _subscription_changed(

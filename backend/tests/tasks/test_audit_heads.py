@@ -13,13 +13,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from app import clock
-from app.database import audit
+from app.database import audit, heads_file
 from app.database.models import AuditLog
 from app.database.queries import audit as queries
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.tasks import schedule
-from app.utils import heads_file, monitoring
+from app.utils import monitoring
 from tests.fakes import FakeWorld
 
 Make = Callable[..., Any]
