@@ -57,6 +57,7 @@ def test_a_company_has_one_trial(api: httpx.Client) -> None:
         headers=headers,
     )
     assert outcome(offer) == (402, "TRIAL_EXPIRED")
+    assert offer.json()["details"]["trial_refused_for"] == "company_domain"
     assert tenant_of(sign_up(api, "cat@other.example"))["subscription_status"] == "trialing"
     with transaction(tenant=ALL_TENANTS) as db:
         (entry,) = db.scalars(select(AuditLog).where(AuditLog.action == "trial_refused"))

@@ -145,7 +145,12 @@ class SubscriptionService:
         """Raises TenantSuspended or TrialExpired when the tenant may not make or buy anything."""
         kill_switch.require_off(tenant)
         if SubscriptionService.check_trial_expired(tenant, db):
-            raise errors.TrialExpired(trial_ends_at=tenant.trial_ends_at.isoformat())
+            refused = tenant.trial_refused_for
+            raise errors.TrialExpired(
+                None if refused is None else "There was a trial before. Choose a plan to go on.",
+                trial_ends_at=tenant.trial_ends_at.isoformat(),
+                trial_refused_for=refused,
+            )
         if tenant.subscription_status in {SubscriptionStatus.CANCELED, SubscriptionStatus.UNPAID}:
             raise errors.PaymentRequired(
                 f"The subscription is {tenant.subscription_status}. Choose a plan to go on."
