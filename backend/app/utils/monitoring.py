@@ -254,7 +254,7 @@ def _clean(key: str, value: Any) -> Any:
         return value
     if _SECRET_NAME.search(key):
         return _HIDDEN
-    if key in _CALLERS_OWN or isinstance(value, int | float):
+    if isinstance(value, int | float):
         return value
     if isinstance(value, Mapping):
         return {_clean_text(str(name)): _clean(str(name), inner) for name, inner in value.items()}
@@ -263,15 +263,17 @@ def _clean(key: str, value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return _clean_text(bytes(value).decode(errors="replace"))
     # Whatever else it is, the renderer would make a text of it later, out of our sight.
-    return _clean_text(str(value))
+    return _clean_text(str(value), random_too=key not in _CALLERS_OWN)
 
 
-def _clean_text(text: str) -> str:
-    text = _SECRET_TEXT.sub(
-        lambda found: (found[found.lastindex or 0] if found.lastindex else "") + _HIDDEN, text
-    )
+def _clean_text(text: str, *, random_too: bool = True) -> str:
+    text = _SECRET_TEXT.sub(_hide, text)
     text = _ODD_ADDRESS.sub("***@", _ADDRESS.sub(r"\1***\2", text))
-    return _RANDOM.sub(_hide_random, text)
+    return _RANDOM.sub(_hide_random, text) if random_too else text
+
+
+def _hide(found: re.Match[str]) -> str:
+    return (found[found.lastindex] if found.lastindex else "") + _HIDDEN
 
 
 def _hide_random(run: re.Match[str]) -> str:
