@@ -331,6 +331,23 @@ def test_the_mailed_link_opens_a_page_with_two_fields(
     assert sign_in(api, ann, NEW).status_code == 200
 
 
+def test_the_page_without_a_token_mails_one(
+    api: httpx.Client, ann: str, drain: Drain, world: Running
+) -> None:
+    page = api.get("/reset-password")
+    assert 'action="/forgot-password"' in page.text
+    texts = [api.post("/forgot-password", data={"email": who}) for who in (ann, fresh_address())]
+    assert [text.status_code for text in texts] == [200, 200]
+    assert texts[0].text == texts[1].text
+    drain()
+    assert mailed_link(world, ann).startswith(f"{world.api_url}/reset-password?token=")
+    for nonsense in ("", "no address", "\0@x.test", "x" * 400 + "@x.test"):
+        assert api.post("/forgot-password", data={"email": nonsense}).status_code == 400, nonsense
+    for _ in range(2):
+        api.post("/forgot-password", data={"email": ann})
+    assert api.post("/forgot-password", data={"email": ann}).status_code == 429
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"\xff\x00", b"a=1&" * 50, b"token=x&password=%00&repeated="]
 )
