@@ -279,10 +279,8 @@ class AuditLog(TenantOwned, Base):
         UniqueConstraint("tenant_id", "seq"),
     )
 
-    # Nobody's trail disappears along with the tenant.
-    tenant_id: Mapped[UUID] = mapped_column(
-        ForeignKey("tenants.id", ondelete="RESTRICT"), index=True
-    )
+    # Nobody's trail disappears along with the tenant. The index of `seq` begins with it.
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="RESTRICT"))
     seq: Mapped[int] = mapped_column(BigInteger)
     """1, 2, 3, … within a tenant."""
     previous_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
