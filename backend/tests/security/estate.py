@@ -41,6 +41,7 @@ from app.database.models import (
     OperationState,
     PaymentMethod,
     Provision,
+    PurchaseState,
     RecoveryCode,
     RefreshToken,
     RegistrarOperation,
@@ -77,7 +78,7 @@ class Estate:
 
     # People and programs --------------------------------------------------------------------------
 
-    def person(self, role: str, *, with_factor: bool = False) -> UUID:
+    def person(self, role: str) -> UUID:
         """Somebody new of this role, who can sign in with `PASSWORD`."""
         with transaction(tenant=ALL_TENANTS) as db:
             user = User(
@@ -89,13 +90,16 @@ class Estate:
                 is_admin=role in {"owner", "admin"},
                 is_verified=True,
             )
-            if with_factor:
-                secret = security.new_totp_secret()
-                context = f"users.totp_secret:{user.id}"
-                user.totp_secret = security.encrypt(secret.encode(), context)
-                user.two_factor_enabled = True
             db.add(user)
         return user.id
+
+    def give_factor(self, user_id: UUID, *, in_force: bool = True) -> None:
+        """A second factor; not `in_force`, it waits for the first code."""
+        secret = security.new_totp_secret()
+        with transaction(tenant=ALL_TENANTS) as db:
+            user = db.get_one(User, user_id)
+            user.totp_secret = security.encrypt(secret.encode(), f"users.totp_secret:{user.id}")
+            user.totp_step, user.two_factor_enabled = None, in_force
 
     def bearer(self, user_id: UUID, *, shown: timedelta = timedelta(0)) -> dict[str, str]:
         """The headers of a new session of theirs; credentials were shown `shown` ago."""
@@ -211,6 +215,20 @@ class Estate:
         db.flush()
         return domain.id
 
+    def signed_domain(self, db: Session) -> UUID:
+        """A name with a signing key."""
+        domain_id, key_id = self.domain(db), new_id()
+        self._add(
+            db,
+            DKIMKey,
+            id=key_id,
+            domain_id=domain_id,
+            selector="ig202611",
+            public_key="x",
+            private_key=security.encrypt(b"PEM", key_context(key_id)),
+        )
+        return domain_id
+
     def provision(self, db: Session) -> UUID:
         return self._add(
             db,
@@ -247,7 +265,7 @@ class Estate:
         return self._add(db, Suppression, target=target, reason="manual")
 
     def purchase(self, db: Session) -> UUID:
-        """A price offer, with a hold that the payment provider does not know of."""
+        """A bought name, with a payment that the provider does not know of."""
         return self._add(
             db,
             DomainPurchase,
@@ -258,6 +276,8 @@ class Estate:
             price_cents=1300,
             expires_at=clock.now() + timedelta(minutes=15),
             stripe_payment_intent_id=f"pi_{secrets.token_hex(12)}",
+            state=PurchaseState.CAPTURED,
+            domain_id=self.domain(db),
         )
 
     def intent(self, db: Session) -> str:
@@ -323,16 +343,6 @@ class Estate:
         db.flush()
         now, today = clock.now(), date(2026, 1, 1)
         self._add(db, DomainStep, domain_id=domain_id, name=StepName.PAYMENT)
-        key_id = new_id()
-        self._add(
-            db,
-            DKIMKey,
-            id=key_id,
-            domain_id=domain_id,
-            selector="ig202611",
-            public_key="x",
-            private_key=security.encrypt(b"PEM", key_context(key_id)),
-        )
         self._add(
             db,
             RegistrarOperation,
@@ -406,6 +416,7 @@ MAKERS: dict[str, Callable[[Estate, Session], UUID | str]] = {
     "session": Estate.sign_in_session,
     "api_key": Estate.api_key,
     "domain": Estate.domain,
+    "signed_domain": Estate.signed_domain,
     "inbox": Estate.inbox,
     "provision": Estate.provision,
     "suppression": Estate.suppression,
@@ -418,6 +429,7 @@ MAKERS: dict[str, Callable[[Estate, Session], UUID | str]] = {
 """What has an id."""
 
 KINDS: dict[str, tuple[str, ...]] = {
+    "actor_id": ("user",),
     "domain_id": ("domain",),
     "domain_ids": ("domain",),
     "inbox_id": ("inbox",),
