@@ -73,7 +73,7 @@ SHAPES = {
     "basic": lambda: f"basic {base64.b64encode(os.urandom(20)).decode()}",
     "private key": pem,
     "seed of codes": lambda: base32(20),
-    "recovery code": lambda: "-".join(base32(10).lower()[i : i + 4] for i in range(0, 16, 4)),
+    "recovery code": lambda: "-".join(base32(15).lower()[i : i + 4] for i in range(0, 24, 4)),
     "set-up of codes": lambda: f"otpauth://totp/InboxGrove:ann?secret={base32(20)}&issuer=x",
     "reset link": lambda: f"https://app.acme.test/reset-password?token={mixed(43)}",
     "password in a query": lambda: f"password={secrets.token_hex(8)}",
