@@ -15,6 +15,7 @@ from app.database.tables.billing import (
     Transaction,
     TransactionType,
 )
+from app.database.tables.claims import Dispute, Refund
 from app.database.tables.domains import (
     DKIMKey,
     Domain,
@@ -26,6 +27,7 @@ from app.database.tables.domains import (
 )
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
+from app.database.tables.notices import BillingNotice, NoticeKind, OperatorAlert
 from app.database.tables.sending import DeliveryEvent, InboxDay, Suppression
 from app.database.tables.tenancy import (
     APIKey,
@@ -46,8 +48,10 @@ __all__ = [
     "APIKey",
     "AuditLog",
     "Base",
+    "BillingNotice",
     "DKIMKey",
     "DeliveryEvent",
+    "Dispute",
     "Domain",
     "DomainPurchase",
     "DomainStatus",
@@ -60,8 +64,10 @@ __all__ = [
     "Job",
     "JobState",
     "MailToken",
+    "NoticeKind",
     "OperationState",
     "Operator",
+    "OperatorAlert",
     "OutboxEvent",
     "PaymentMethod",
     "Plan",
@@ -69,6 +75,7 @@ __all__ = [
     "Provision",
     "PurchaseState",
     "RefreshToken",
+    "Refund",
     "RegistrarOperation",
     "Role",
     "ScheduledRun",

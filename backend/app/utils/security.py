@@ -184,6 +184,15 @@ def inbox_hmac(password: str) -> str:
 # Tokens -----------------------------------------------------------------------------------------
 
 
+def seal(text: str, purpose: str) -> bytes:
+    """HMAC-SHA256 of `text` under a key for `purpose` alone, made from the signing key.
+
+    One purpose's seal is worth nothing for another's.
+    """
+    key = hmac.digest(_secrets().signing_key, f"seal:{purpose}".encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256")
+
+
 def new_token() -> str:
     """256 random bits, URL-safe."""
     return secrets.token_urlsafe(32)
