@@ -69,6 +69,8 @@ def build_providers(settings: Settings) -> ports.Providers:
             domain_fixed_cents=settings.pricing.domain_fixed_cents,
             quote_minutes=settings.pricing.quote_minutes,
             public_url=settings.public_url,
+            automatic_capture=settings.stripe.domain_capture == "automatic",
+            alert_email=settings.alert_email,
         ),
         payments=payments,
         registrar=NamecheapClient(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from datetime import datetime
+
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app import clock, errors, events
 from app.database import audit, outbox
 from app.database.models import (
+    Dispute,
+    NoticeKind,
     Plan,
     SubscriptionStatus,
     SuspensionReason,
@@ -15,6 +19,7 @@ from app.database.models import (
 )
 from app.integrations import ports
 from app.rules import limits, plans, trial
+from app.services import notices, plan_changes, subscription_state
 
 _PAYING = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
 
@@ -86,30 +91,21 @@ class SubscriptionService:
             return False
         if tenant.stripe_subscription_id is not None:
             return False
-        SubscriptionService.set_status(tenant, SubscriptionStatus.TRIAL_EXPIRED, db)
+        subscription_state.set_status(tenant, SubscriptionStatus.TRIAL_EXPIRED, db)
+        notices.owe(db, tenant.id, NoticeKind.TRIAL_EXPIRED, tenant.trial_ends_at.isoformat())
         return True
-
-    @staticmethod
-    def set_status(tenant: Tenant, status: SubscriptionStatus, db: Session) -> None:
-        """Change the subscription's state and say so in the audit trail; repeats are quiet."""
-        if tenant.subscription_status == status:
-            return
-        before, tenant.subscription_status = tenant.subscription_status, status
-        audit.write(
-            db,
-            tenant.id,
-            "subscription_status_changed",
-            "tenant",
-            tenant.id,
-            {"subscription_status": [str(before), str(status)]},
-        )
-        outbox.record(db, events.PlanChanged(tenant_id=tenant.id))
 
     @staticmethod
     def limits_of(tenant: Tenant) -> limits.Limits:
         """What this tenant may have at once."""
-        on_trial = tenant.subscription_status not in _PAYING
-        return limits.limits_of(plans.plan(tenant.subscription_tier), on_trial=on_trial)
+        # Stripe calls a subscription active before the first payment was even tried.
+        on_trial = tenant.subscription_status not in _PAYING or not tenant.trial_converted
+        allowed = limits.limits_of(plans.plan(tenant.subscription_tier), on_trial=on_trial)
+        if tenant.scheduled_plan is None:
+            return allowed
+        # What is added now must still fit when the cheaper plan begins.
+        soon = limits.limits_of(plans.plan(tenant.scheduled_plan), on_trial=on_trial)
+        return limits.Limits(min(allowed.inboxes, soon.inboxes), min(allowed.domains, soon.domains))
 
     @staticmethod
     def is_entitled(tenant: Tenant) -> bool:
@@ -147,63 +143,52 @@ class SubscriptionService:
         db: Session,
         *,
         key: str,
+        proration_date: datetime | None = None,
         payments: ports.PaymentGateway | None = None,
     ) -> Tenant:
-        """Move to `plan` now. A trial ends and is paid for; a dearer plan is prorated at once.
+        """Move to `plan`: a dearer one now and prorated, a cheaper one at the period's end.
 
-        `key` makes a repeat harmless at Stripe. Raises Invalid for an unknown plan, Conflict for a
-        cheaper or the same one, PaymentRequired without a card or when the charge is declined.
+        A trial ends and is paid for; somebody without a living subscription begins one. `key`
+        makes a repeat harmless at Stripe, `proration_date` is the instant that a preview named.
+        Raises Invalid for an unknown plan, Conflict for the present one, DowngradeRefused while
+        usage is above the cheaper one, PaymentRequired without a card or when it says no.
         """
         payments = payments or ports.current().payments
-        if plan not in plans.PLANS:
-            raise errors.Invalid(f"plan must be one of {', '.join(plans.PLANS)}.", plan=plan)
-        on_trial = tenant.subscription_status == SubscriptionStatus.TRIALING
-        if not on_trial and not plans.is_upgrade(tenant.subscription_tier, plan):
-            raise errors.Conflict(
-                "Choose a plan above the present one; going down is arranged with support.",
-                plan=plan,
-                current=str(tenant.subscription_tier),
-            )
-        if tenant.stripe_subscription_id is None:
-            raise errors.PaymentRequired("Add a card first: confirm the SetupIntent.")
-        state = payments.change_plan(
-            tenant.stripe_subscription_id, plan=plan, end_trial=on_trial, key=key
+        tenant = lock(tenant, db)
+        return plan_changes.change(
+            tenant, plan, db, key=key, proration_date=proration_date, payments=payments
         )
-        if state.status != "active":
-            raise errors.PaymentRequired(
-                f"The payment did not go through (subscription is {state.status})."
-            )
-        SubscriptionService.apply_state(tenant, state, db)
-        return tenant
 
     @staticmethod
-    def apply_state(tenant: Tenant, state: ports.SubscriptionState, db: Session) -> None:
-        """Mirror what Stripe says about the subscription."""
-        tenant.stripe_subscription_id = state.id
-        tenant.current_period_end = state.current_period_end
-        tenant.cancel_at_period_end = state.cancel_at_period_end
-        if state.plan in plans.PLANS and state.plan != tenant.subscription_tier:
-            before, tenant.subscription_tier = tenant.subscription_tier, Plan(state.plan)
-            audit.write(
-                db,
-                tenant.id,
-                "plan_changed",
-                "tenant",
-                tenant.id,
-                {"subscription_tier": [str(before), state.plan]},
-            )
-            outbox.record(db, events.PlanChanged(tenant_id=tenant.id))
-        status = {
-            "trialing": SubscriptionStatus.TRIALING,
-            "active": SubscriptionStatus.ACTIVE,
-            "past_due": SubscriptionStatus.PAST_DUE,
-            "unpaid": SubscriptionStatus.UNPAID,
-            "paused": SubscriptionStatus.TRIAL_EXPIRED,
-            "canceled": SubscriptionStatus.CANCELED,
-            "incomplete_expired": SubscriptionStatus.CANCELED,
-        }.get(state.status)
-        if status is not None:
-            SubscriptionService.set_status(tenant, status, db)
+    def cancel(
+        tenant: Tenant,
+        db: Session,
+        *,
+        key: str,
+        comment: str | None = None,
+        payments: ports.PaymentGateway | None = None,
+    ) -> Tenant:
+        """Let the subscription end with what is paid for. Raises Conflict when there is none."""
+        payments = payments or ports.current().payments
+        return plan_changes.cancel(
+            lock(tenant, db), db, key=key, comment=comment, payments=payments
+        )
+
+    @staticmethod
+    def resume(
+        tenant: Tenant,
+        db: Session,
+        *,
+        key: str,
+        payments: ports.PaymentGateway | None = None,
+    ) -> Tenant:
+        """Take a cancellation back; after the end, subscribe again at once and without a trial.
+
+        Raises Conflict when nothing was cancelled, PaymentRequired without a card or when it says
+        no.
+        """
+        payments = payments or ports.current().payments
+        return plan_changes.resume(lock(tenant, db), db, key=key, payments=payments)
 
     @staticmethod
     def suspend_tenant(tenant: Tenant, reason: SuspensionReason | str, db: Session) -> Tenant:
@@ -217,29 +202,50 @@ class SubscriptionService:
         except ValueError:
             known = ", ".join(SuspensionReason)
             raise errors.Invalid(f"reason must be one of {known}.", reason=str(reason)) from None
-        locked = _lock(tenant, db)
-        if locked.is_suspended:
+        locked = lock(tenant, db)
+        before = locked.suspension_reason
+        if locked.is_suspended and not _weighs_more(reason, before):
             return locked
-        locked.is_suspended = True
-        locked.suspension_reason = reason
-        locked.suspended_at = clock.now()
+        again = locked.is_suspended
+        locked.is_suspended, locked.suspension_reason = True, reason
+        locked.suspended_at = locked.suspended_at or clock.now()
         audit.write(
             db,
             locked.id,
             "tenant_suspended",
             "tenant",
             locked.id,
-            {"is_suspended": [False, True], "suspension_reason": [None, str(reason)]},
+            {
+                "is_suspended": [again, True],
+                "suspension_reason": [before and str(before), str(reason)],
+            },
         )
         outbox.record(db, events.TenantSuspended(tenant_id=locked.id))
+        notices.owe(
+            db,
+            locked.id,
+            NoticeKind.SUSPENDED,
+            f"{reason}:{locked.suspended_at.isoformat()}",
+            reason=str(reason),
+        )
         return locked
 
     @staticmethod
-    def reinstate_tenant(tenant: Tenant, db: Session) -> Tenant:
-        """Undo the kill switch; repeating it changes nothing."""
-        locked = _lock(tenant, db)
+    def reinstate_tenant(tenant: Tenant, db: Session, *, forgive: bool = True) -> Tenant:
+        """Undo the kill switch; repeating it changes nothing.
+
+        With `forgive` disputes that stand are forgiven, else the next event would freeze the tenant
+        again.
+        """
+        locked = lock(tenant, db)
         if not locked.is_suspended:
             return locked
+        if forgive and locked.suspension_reason == SuspensionReason.PAYMENT_DISPUTED:
+            db.execute(
+                update(Dispute)
+                .where(Dispute.tenant_id == locked.id, Dispute.forgiven_at.is_(None))
+                .values(forgiven_at=clock.now())
+            )
         reason = str(locked.suspension_reason)
         locked.is_suspended, locked.suspension_reason, locked.suspended_at = False, None, None
         audit.write(
@@ -254,7 +260,16 @@ class SubscriptionService:
         return locked
 
 
-def _lock(tenant: Tenant, db: Session) -> Tenant:
+def _weighs_more(reason: SuspensionReason, present: SuspensionReason | None) -> bool:
+    """What paying lifts by itself gives way to what only a person may lift."""
+    order = (SuspensionReason.PAYMENT_FAILED, SuspensionReason.PAYMENT_DISPUTED)
+    if present not in order:
+        return False
+    return reason not in order or order.index(reason) > order.index(present)
+
+
+def lock(tenant: Tenant, db: Session) -> Tenant:
+    """The tenant's row, locked and fresh: whatever touches its money takes this first."""
     return db.scalars(
         select(Tenant)
         .where(Tenant.id == tenant.id)

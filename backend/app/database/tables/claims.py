@@ -40,3 +40,5 @@ class Dispute(TenantOwned, Updated, Base):
     status: Mapped[str] = mapped_column(String(40))
     reason: Mapped[str] = mapped_column(String(60))
     due_by: Mapped[datetime | None]
+    forgiven_at: Mapped[datetime | None]
+    """When an operator let the tenant go on in spite of it."""

@@ -129,6 +129,7 @@ def _disputes() -> None:
         sa.Column("status", sa.String(length=40), nullable=False),
         sa.Column("reason", sa.String(length=60), nullable=False),
         sa.Column("due_by", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("forgiven_at", sa.DateTime(timezone=True), nullable=True),
         sa.UniqueConstraint("stripe_dispute_id", name=op.f("uq_disputes_stripe_dispute_id")),
     )
     op.create_index(op.f("ix_disputes_stripe_charge_id"), "disputes", ["stripe_charge_id"])
