@@ -18,7 +18,7 @@ admin_app = typer.Typer(no_args_is_help=True, help="Make operators and their acc
 AsJSON = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def _show(result: Mapping[str, Any], as_json: bool) -> None:
+def show(result: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result, default=str))
         return
@@ -39,7 +39,7 @@ def invariants(as_json: AsJSON = False) -> None:
     with transaction(tenant=ALL_TENANTS) as db:
         found = queries.run(db)
         found["I8_ready_means_known_to_the_relay"] = unknown_to_the_relay(db, ports.current().mail)
-    _show(found, as_json)
+    show(found, as_json)
     raise typer.Exit(1 if any(found.values()) else 0)
 
 
@@ -61,7 +61,7 @@ def outbox(
         if replay is not None:
             replayed = queries.replay(db, None if replay == "all" else UUID(replay))
         result = {**queries.summary(db), "replayed": replayed}
-    _show(result, as_json)
+    show(result, as_json)
     raise typer.Exit(1 if result["dead"] else 0)
 
 
@@ -80,7 +80,7 @@ def reconcile(as_json: AsJSON = False) -> None:
     with transaction(tenant=ALL_TENANTS) as db:
         resumed = DomainService.resume_stuck(db)
         repairs = DirectoryService.reconcile(db, ports.current().mail)
-    _show({**asdict(repairs), "domains_resumed": resumed}, as_json)
+    show({**asdict(repairs), "domains_resumed": resumed}, as_json)
 
 
 @ops_app.command()
@@ -125,7 +125,7 @@ def _switch(tenant_id: str, reason: str | None, as_json: bool) -> None:
     except (errors.InboxGroveError, ValueError) as error:
         typer.echo(f"Not done: {error}", err=True)
         raise typer.Exit(1) from None
-    _show(result, as_json)
+    show(result, as_json)
 
 
 @admin_app.command("create-operator")
@@ -143,4 +143,4 @@ def create_operator(name: str, as_json: AsJSON = False) -> None:
         db.add(operator)
         db.flush()
         result = {"operator_id": operator.id, "name": name, "token": token}
-    _show(result, as_json)
+    show(result, as_json)

@@ -12,19 +12,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from app.integrations.payments import Card as Card
-from app.integrations.payments import ChargeState as ChargeState
-from app.integrations.payments import CheckoutState as CheckoutState
-from app.integrations.payments import CustomerState as CustomerState
-from app.integrations.payments import DisputeState as DisputeState
-from app.integrations.payments import Intent as Intent
-from app.integrations.payments import InvoiceState as InvoiceState
-from app.integrations.payments import PaymentGateway as PaymentGateway
-from app.integrations.payments import Preview as Preview
-from app.integrations.payments import PreviewLine as PreviewLine
-from app.integrations.payments import RefundState as RefundState
-from app.integrations.payments import SubscriptionState as SubscriptionState
-from app.integrations.payments import WebhookEvent as WebhookEvent
+from app.integrations.payments import (
+    Card,
+    ChargeState,
+    CheckoutState,
+    CustomerState,
+    DisputeState,
+    Intent,
+    InvoiceState,
+    PaymentGateway,
+    Preview,
+    PreviewLine,
+    RefundState,
+    SubscriptionState,
+    WebhookEvent,
+)
+
+# What of Stripe is told here as well, so that services ask one module.
+__all__ = [
+    "Card",
+    "ChargeState",
+    "CheckoutState",
+    "CustomerState",
+    "DisputeState",
+    "Intent",
+    "InvoiceState",
+    "PaymentGateway",
+    "Preview",
+    "PreviewLine",
+    "RefundState",
+    "SubscriptionState",
+    "WebhookEvent",
+]
 
 # Registrar --------------------------------------------------------------------------------------
 

@@ -163,3 +163,8 @@ def fingerprint(rows: Iterable[Movement]) -> str:
         f"{row.kind} {row.stripe_id} {row.cents} {row.currency} {row.status}" for row in rows
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint_of_all(prints: Iterable[str]) -> str:
+    """SHA-256 over the fingerprints of several tenants."""
+    return hashlib.sha256("\n".join(prints).encode()).hexdigest()
