@@ -96,6 +96,8 @@ def build_providers(settings: Settings) -> ports.Providers:
             quote_minutes=settings.pricing.quote_minutes,
             public_url=settings.public_url,
             audit_heads_file=settings.audit_heads_file,
+            automatic_capture=settings.stripe.domain_capture == "automatic",
+            alert_email=settings.alert_email,
         ),
         payments=payments,
         registrar=NamecheapClient(

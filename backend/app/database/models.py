@@ -15,6 +15,7 @@ from app.database.tables.billing import (
     Transaction,
     TransactionType,
 )
+from app.database.tables.claims import Dispute, Refund
 from app.database.tables.domains import (
     DKIMKey,
     Domain,
@@ -26,6 +27,7 @@ from app.database.tables.domains import (
 )
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
+from app.database.tables.notices import BillingNotice, NoticeKind, OperatorAlert
 from app.database.tables.sending import DeliveryEvent, InboxDay, Suppression
 from app.database.tables.tenancy import (
     APIKey,
@@ -54,10 +56,12 @@ __all__ = [
     "APIKey",
     "AuditLog",
     "Base",
+    "BillingNotice",
     "DKIMKey",
     "Decision",
     "DecisionAction",
     "DeliveryEvent",
+    "Dispute",
     "Domain",
     "DomainPurchase",
     "DomainStatus",
@@ -71,9 +75,11 @@ __all__ = [
     "Job",
     "JobState",
     "MailToken",
+    "NoticeKind",
     "OperationState",
     "Operator",
     "OperatorAct",
+    "OperatorAlert",
     "OutboxEvent",
     "PaymentMethod",
     "Plan",
@@ -82,6 +88,7 @@ __all__ = [
     "PurchaseState",
     "RecoveryCode",
     "RefreshToken",
+    "Refund",
     "RegistrarOperation",
     "Role",
     "ScheduledRun",

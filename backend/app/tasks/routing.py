@@ -20,6 +20,11 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # Money
         e.ProviderEventReceived: ("billing.handle_provider_event",),
         e.PlanChanged: ("provisioning.apply_plan_limits",),
+        e.CardChanged: ("billing.collect_debts",),
+        e.RefundRequested: ("billing.refund",),
+        e.BillingNoticeDue: ("billing.send_notice",),
+        e.OperatorAlertRaised: ("billing.send_alert",),
+        e.AccountCheckDue: ("billing.reconcile_account",),
         # A purchase is a chain; each step is one transaction with at most one change outside.
         e.DomainQuoteAbandoned: ("billing.release_quote",),
         e.DomainHoldPlaced: ("domains.request_purchase",),
@@ -39,7 +44,12 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant",),
         # The calendar
-        e.TrialsDue: ("billing.expire_trials",),
+        e.TrialsDue: (
+            "billing.expire_trials",
+            "billing.remind_of_trials",
+            "billing.begin_scheduled_plans",
+        ),
+        e.BooksDue: ("billing.reconcile",),
         e.HoldsDue: ("billing.release_stale_holds",),
         e.WarmupDue: ("provisioning.advance_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
@@ -61,6 +71,10 @@ UNSTOPPABLE = frozenset(
         "billing.release_purchase",
         "billing.release_quote",
         "billing.send_verification_mail",
+        "billing.collect_debts",
+        "billing.refund",
+        "billing.send_notice",
+        "billing.reconcile_account",
         "monitoring.silence_tenant",
         "monitoring.revive_tenant",
     }

@@ -34,6 +34,7 @@ DURATION = Histogram(
     buckets=_LATENCIES,
 )
 STRIPE_SUCCESS = Counter("stripe_payment_success_total", "Payments that Stripe reported as made.")
+ALERTS = Counter("ig_operator_alerts_total", "Calls for a person of the platform.", ["kind"])
 PROVISIONED = Counter("provisioning_inboxes_total", "Inboxes made.")
 QUARANTINED = Counter("ig_task_quarantined_total", "Jobs set aside because their worker died.")
 KILL_LATENCY = Histogram(

@@ -191,6 +191,27 @@ def inbox_hmac(password: str) -> str:
 # Tokens -----------------------------------------------------------------------------------------
 
 
+def seal(text: str, purpose: str) -> bytes:
+    """HMAC-SHA256 of `text` under a key for `purpose` alone, made from the signing key.
+
+    One purpose's seal is worth nothing for another's.
+    """
+    return _seal(next(iter(_secrets().signing_keys.values())), text, purpose)
+
+
+def is_seal(seal_: bytes, text: str, purpose: str) -> bool:
+    """Whether `seal` made `seal_` of `text`, under any signing key that is still believed."""
+    return any(
+        hmac.compare_digest(_seal(key, text, purpose), seal_)
+        for key in _secrets().signing_keys.values()
+    )
+
+
+def _seal(signing_key: bytes, text: str, purpose: str) -> bytes:
+    key = hmac.digest(signing_key, f"seal:{purpose}".encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256")
+
+
 def new_token() -> str:
     """256 random bits, URL-safe."""
     return secrets.token_urlsafe(32)

@@ -8,6 +8,7 @@ from sandbox.stripe import (
     charges,
     checkout,
     customers,
+    disputes,
     endpoints,
     invoices,
     payment_intents,
@@ -220,6 +221,11 @@ ROUTES = (
     ),
     route("GET", "/refunds", charges.list_refunds, _re("list"), LISTED + "charge payment_intent"),
     route("GET", "/refunds/{refund}", charges.get_refund, _re("retrieve")),
+    route(
+        "GET", "/disputes", disputes.list_, typed_of("dispute")("list"),
+        LISTED + "charge payment_intent",
+    ),
+    route("GET", "/disputes/{dispute}", disputes.get, typed_of("dispute")("retrieve")),
     route(
         "POST", "/checkout/sessions", checkout.create, _session.format("create", "Create"), CHECKOUT
     ),

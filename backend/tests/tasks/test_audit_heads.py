@@ -67,7 +67,7 @@ def test_every_hour_the_heads_go_to_the_log_and_the_file(
     assert [line["seq"] for line in lines] == [1, 1, 2, 2]
     assert kept.stat().st_mode & 0o077 == 0
     known = heads_file.read(kept)
-    assert {id_: sorted(seqs) for id_, seqs in known.items()} == dict.fromkeys(heads, [1, 2])
+    assert {id_: sorted(seqs) for id_, seqs in known.items()} == {key: [1, 2] for key in heads}
     with transaction(tenant=ALL_TENANTS) as db:
         assert queries.verify(db, known) == {"chains": 2, "rows": 6, "faults": []}
 
