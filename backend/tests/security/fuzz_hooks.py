@@ -35,11 +35,11 @@ SHARE_A_PATH = {"/api/v1/domains/{domain_id}", "/api/v1/auth/users/{user_id}"}
 
 
 class SomebodySignedIn:
-    def get(self, case: schemathesis.Case, context: Any) -> str:
+    def get(self, case: schemathesis.Case[Any], context: Any) -> str:
         return str(next(_spare) if case.operation.label in ENDS_SESSIONS else _CALLER["main"])
 
-    def set(self, case: schemathesis.Case, data: str, context: Any) -> None:
-        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
+    def set(self, case: schemathesis.Case[Any], data: str, context: Any) -> None:
+        case.headers["Authorization"] = f"Bearer {data}"
 
 
 if _CALLER["main"] is not None:
@@ -47,16 +47,16 @@ if _CALLER["main"] is not None:
 
 
 @schemathesis.hook
-def filter_case(context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
+def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
     """Whoever signs the requests stays."""
-    return (case.path_parameters or {}).get("user_id") != _CALLER["keep"]
+    return bool((case.path_parameters or {}).get("user_id") != _CALLER["keep"])
 
 
 @schemathesis.hook
 def filter_failure(
     context: schemathesis.HookContext,
     failure: Failure,
-    case: schemathesis.Case,
+    case: schemathesis.Case[Any],
     response: Response,
 ) -> bool:
     kind = type(failure).__name__
