@@ -16,13 +16,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from app import clock
-from app.database.models import Operator
-from app.database.session import ALL_TENANTS, transaction
-from app.services.operator_service import OperatorService
-from app.utils import security
 from tests.fixtures.world import Running, eventually, free_port
-from tests.security.estate import PASSWORD, Estate
+from tests.security.belongings import PASSWORD
+from tests.security.estate import Estate, operators_bearer
 
 BACKEND = Path(__file__).parents[2]
 V1 = "/api/v1"
@@ -73,12 +69,6 @@ def api(world: Running, second_process: str) -> Iterator[Callable[..., httpx.Res
             return client.request(method, f"{V1}{path}", headers=headers, json=body or None)
 
         yield ask
-
-
-@pytest.fixture
-def estate(world: Running, make_tenant: Callable[..., Any]) -> Estate:
-    with transaction(tenant=ALL_TENANTS) as db:
-        return Estate(str(make_tenant(db, plan="growth").id))
 
 
 @dataclass
@@ -195,7 +185,7 @@ def test_a_suspended_tenant_is_refused_everywhere(
     callers = [estate.bearer(estate.person("owner")), estate.program(["domains:read"])]
     for headers in callers:
         assert api("GET", "/domains", headers, at=2).status_code == 200
-    operator = operators_headers()
+    operator = operators_bearer()
     path = f"/admin/tenants/{estate.tenant_id}"
     assert api("POST", f"{path}/suspend", operator, reason="spam_complaint").is_success
     for headers in callers:
@@ -218,7 +208,7 @@ def test_an_api_key_that_was_revoked(api: Callable[..., httpx.Response], estate:
 
 
 def test_an_operator_who_signed_out(api: Callable[..., httpx.Response], estate: Estate) -> None:
-    operator = operators_headers()
+    operator = operators_bearer()
     assert api("GET", "/admin/tenants", operator, at=2).status_code == 200
     assert api("DELETE", "/admin/session", operator).is_success
     for at in (2, 1):
@@ -227,12 +217,3 @@ def test_an_operator_who_signed_out(api: Callable[..., httpx.Response], estate: 
 
 def outcome(answer: httpx.Response) -> Answer:
     return answer.status_code, answer.json().get("error_code")
-
-
-def operators_headers() -> dict[str, str]:
-    with transaction(tenant=ALL_TENANTS) as db:
-        made: Operator = OperatorService.create(f"revoker-{token_hex(6)}", db).operator
-    token = security.operator_token(
-        operator_id=made.id, session_version=made.session_version, authenticated_at=clock.now()
-    )
-    return {"Authorization": f"Bearer {token}"}

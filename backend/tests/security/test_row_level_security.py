@@ -20,7 +20,7 @@ from app.database.models import Domain, Inbox, Suppression, User
 from app.database.role import RUNTIME_ROLE
 from app.database.session import ALL_TENANTS, SessionLocal, transaction
 from tests.fakes import FakeWorld
-from tests.security.estate import Estate
+from tests.security import belongings
 
 TRANSACTIONS = int(os.environ.get("RLS_TRANSACTIONS", "2000"))
 """`make fuzz` runs ten times as many."""
@@ -113,16 +113,11 @@ def tenants(outside: FakeWorld, make_tenant: Callable[..., Any]) -> list[UUID]:
     with transaction(tenant=ALL_TENANTS) as db:
         ids: list[UUID] = [make_tenant(db, plan="growth").id for _ in range(TENANTS)]
         for id_ in ids:
-            estate = Estate(str(id_))
             for _ in range(3):
-                estate.inbox(db)
-                estate.suppression(db)
-                db.add(_member(id_))
+                belongings.inbox(id_, db)
+                belongings.suppression(id_, db)
+                belongings.user(id_, db)
     return ids
-
-
-def _member(tenant_id: UUID) -> User:
-    return User(tenant_id=tenant_id, email=f"{random.random()}@walk.test", password_hash="x")
 
 
 class Crowd:

@@ -20,14 +20,11 @@ from typing import Any
 
 import pytest
 
-from app.database.models import Domain, Inbox, Job, Operator, Plan, Tenant
+from app.database.models import Domain, Inbox, Job
 from app.database.session import ALL_TENANTS, transaction
-from app.services.operator_service import OperatorService
-from app.utils import security
-from tests.fixtures.customer import Customer
 from tests.fixtures.world import SECRET, Running
 from tests.people import forgive
-from tests.security.estate import KINDS, Estate
+from tests.security.estate import KINDS, Estate, operators_bearer
 
 BACKEND = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
@@ -61,15 +58,6 @@ class Caller:
     phases: str = "examples,coverage,fuzzing,stateful"
 
 
-@pytest.fixture
-def estate(paying: Customer) -> Estate:
-    with transaction(tenant=ALL_TENANTS) as db:
-        db.get_one(Tenant, paying.tenant_id).subscription_tier = Plan.ENTERPRISE
-    owned = Estate(paying.tenant_id)
-    owned.everything()
-    return owned
-
-
 TENANTS = "^/(api/v1/(?!admin)|webhooks/)"
 
 
@@ -96,21 +84,8 @@ def stranger(estate: Estate) -> Caller:
 
 
 def operator(estate: Estate) -> Caller:
-    with transaction(tenant=ALL_TENANTS) as db:
-        made = [OperatorService.create(f"op-{number}", db).operator for number in range(40)]
-    return Caller("^/api/v1/admin/", *_operator_tokens(made))
-
-
-def _operator_tokens(operators: list[Operator]) -> tuple[str, list[str]]:
-    from app import clock
-
-    tokens = [
-        security.operator_token(
-            operator_id=one.id, session_version=one.session_version, authenticated_at=clock.now()
-        )
-        for one in operators
-    ]
-    return tokens[0], tokens[1:]
+    tokens = [operators_bearer()["Authorization"].removeprefix("Bearer ") for _ in range(40)]
+    return Caller("^/api/v1/admin/", tokens[0], tokens[1:])
 
 
 def node(estate: Estate) -> Caller:
@@ -121,13 +96,15 @@ def node(estate: Estate) -> Caller:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("who", [owner, owner_at_boundaries, reader, stranger, operator, node])
 def test_nothing_breaks(
-    estate: Estate,
+    estates: Callable[[str], Estate],
     world: Running,
     dead_job: Job,
     tmp_path: Path,
     who: Callable[[Estate], Caller],
     seed: int,
 ) -> None:
+    estate = estates("paying")
+    estate.everything()
     caller = who(estate)
     (tmp_path / "caller.json").write_text(
         json.dumps({"main": caller.main, "spare": caller.spare, "keep": caller.keep})
