@@ -189,10 +189,10 @@ def writing_operations() -> list[tuple[str, str]]:
 )
 def test_other_content_types_than_json(api: httpx.Client, kind: str) -> None:
     """Refused everywhere, so that no page can send one without a preflight."""
-    for method, template in writing_operations():
-        path = template.replace("{", "").replace("}", "")
+    for method, path in writing_operations():
+        url = path.replace("{", "").replace("}", "")
         headers = {"Content-Type": kind.encode("latin-1")} if kind else {}
-        answer = api.request(method, path, content=b'{"email":"a"}', headers=headers)
+        answer = api.request(method, url, content=b'{"email":"a"}', headers=headers)
         assert answer.status_code in {400, 401, 403, 415}, (method, path, answer.text)
         assert answer.json()["status"] == "error"
     refused(

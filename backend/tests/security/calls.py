@@ -24,7 +24,8 @@ from app.database.models import (
 )
 from app.database.session import ALL_TENANTS, transaction
 from app.services.operator_service import OperatorService
-from tests.security.estate import KINDS, PASSWORD, Estate
+from tests.security.belongings import PASSWORD
+from tests.security.estate import KINDS, Estate
 from tests.security.operations import Operation, Request
 
 _numbers = itertools.count(1)

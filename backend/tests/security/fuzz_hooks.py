@@ -1,6 +1,7 @@
 """What schemathesis is told in its own process: who it is, and what it must not saw off.
 
-The file that FUZZ_CALLER names holds {"main": token or null, "spare": [tokens], "keep": user id}.
+The file that FUZZ_CALLER names holds {"main": token or null, "spare": [tokens], "keep": user id},
+and is replaced as time goes on.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,28 @@ import schemathesis
 from schemathesis.core.failures import Failure
 from schemathesis.core.transport import Response
 
-_CALLER: dict[str, Any] = json.loads(Path(os.environ["FUZZ_CALLER"]).read_text())
-_spare = itertools.cycle(_CALLER["spare"] or [None])
+
+class Caller:
+    """Who asks, as the test last wrote it down: tokens end, and some calls end them."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._written = file, 0
+        self._spare: Iterator[str] = iter(())
+        self._known: dict[str, Any] = {}
+
+    def now(self) -> dict[str, Any]:
+        written = self._file.stat().st_mtime_ns
+        if written != self._written:
+            self._known, self._written = json.loads(self._file.read_text()), written
+            self._spare = itertools.cycle(self._known["spare"])
+        return self._known
+
+    def token(self, *, spare: bool) -> str:
+        main = self.now()["main"]
+        return str(next(self._spare) if spare else main)
+
+
+CALLER = Caller(Path(os.environ["FUZZ_CALLER"]))
 
 ENDS_SESSIONS = {
     "DELETE /api/v1/admin/session",
@@ -35,28 +57,28 @@ SHARE_A_PATH = {"/api/v1/domains/{domain_id}", "/api/v1/auth/users/{user_id}"}
 
 
 class SomebodySignedIn:
-    def get(self, case: schemathesis.Case, context: Any) -> str:
-        return str(next(_spare) if case.operation.label in ENDS_SESSIONS else _CALLER["main"])
+    def get(self, case: schemathesis.Case[Any], context: Any) -> str:
+        return CALLER.token(spare=case.operation.label in ENDS_SESSIONS)
 
-    def set(self, case: schemathesis.Case, data: str, context: Any) -> None:
-        case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
+    def set(self, case: schemathesis.Case[Any], data: str, context: Any) -> None:
+        case.headers["Authorization"] = f"Bearer {data}"
 
 
-if _CALLER["main"] is not None:
+if CALLER.now()["main"] is not None:
     schemathesis.auth(refresh_interval=None)(SomebodySignedIn)
 
 
 @schemathesis.hook
-def filter_case(context: schemathesis.HookContext, case: schemathesis.Case) -> bool:
+def filter_case(context: schemathesis.HookContext, case: schemathesis.Case[Any]) -> bool:
     """Whoever signs the requests stays."""
-    return (case.path_parameters or {}).get("user_id") != _CALLER["keep"]
+    return bool((case.path_parameters or {}).get("user_id") != CALLER.now()["keep"])
 
 
 @schemathesis.hook
 def filter_failure(
     context: schemathesis.HookContext,
     failure: Failure,
-    case: schemathesis.Case,
+    case: schemathesis.Case[Any],
     response: Response,
 ) -> bool:
     kind = type(failure).__name__

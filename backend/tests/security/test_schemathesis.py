@@ -7,27 +7,26 @@ invalid; and sequences of calls that use what earlier answers gave.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
 
-from app.database.models import Domain, Inbox, Job, Operator, Plan, Tenant
+from app.database.models import Domain, Inbox, Job
 from app.database.session import ALL_TENANTS, transaction
-from app.services.operator_service import OperatorService
-from app.utils import security
-from tests.fixtures.customer import Customer
+from app.errors import Unavailable
 from tests.fixtures.world import SECRET, Running
 from tests.people import forgive
-from tests.security.estate import KINDS, Estate
+from tests.security.estate import KINDS, Estate, operators_bearer
 
 BACKEND = Path(__file__).parents[2]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "8"))
@@ -55,40 +54,40 @@ class Caller:
     """Who asks, and what they are known to be able to ask."""
 
     paths: str
-    main: str | None = None
-    spare: list[str] = field(default_factory=list)
+    """Of the operations, as a pattern."""
+    main: Callable[[], str] | None = None
+    """A new token of the one who asks; None for a stranger."""
+    spare: Callable[[], str] | None = None
+    """A token of somebody else of the same kind, for what ends sessions."""
     keep: str = ""
+    """The id that must not be removed: the caller's own."""
     phases: str = "examples,coverage,fuzzing,stateful"
-
-
-@pytest.fixture
-def estate(paying: Customer) -> Estate:
-    with transaction(tenant=ALL_TENANTS) as db:
-        db.get_one(Tenant, paying.tenant_id).subscription_tier = Plan.ENTERPRISE
-    owned = Estate(paying.tenant_id)
-    owned.everything()
-    return owned
 
 
 TENANTS = "^/(api/v1/(?!admin)|webhooks/)"
 
 
-def member(estate: Estate, role: str, **fields: Any) -> Caller:
-    people = [estate.person(role) for _ in range(60)]
-    tokens = [estate.session(person)[0] for person in people]
-    return Caller(TENANTS, tokens[0], tokens[1:], str(people[0]), **fields)
+def member(estate: Estate, role: str, phases: str) -> Caller:
+    me = estate.person(role)
+    return Caller(
+        TENANTS,
+        lambda: estate.session(me)[0],
+        lambda: estate.session(estate.person(role))[0],
+        str(me),
+        phases,
+    )
 
 
 def owner(estate: Estate) -> Caller:
-    return member(estate, "owner", phases="examples,fuzzing,stateful")
+    return member(estate, "owner", "examples,fuzzing,stateful")
 
 
 def owner_at_boundaries(estate: Estate) -> Caller:
-    return member(estate, "owner", phases="coverage")
+    return member(estate, "owner", "coverage")
 
 
 def reader(estate: Estate) -> Caller:
-    return member(estate, "read_only", phases="fuzzing,stateful")
+    return member(estate, "read_only", "fuzzing,stateful")
 
 
 def stranger(estate: Estate) -> Caller:
@@ -96,50 +95,41 @@ def stranger(estate: Estate) -> Caller:
 
 
 def operator(estate: Estate) -> Caller:
-    with transaction(tenant=ALL_TENANTS) as db:
-        made = [OperatorService.create(f"op-{number}", db).operator for number in range(40)]
-    return Caller("^/api/v1/admin/", *_operator_tokens(made))
+    def token() -> str:
+        return operators_bearer()["Authorization"].removeprefix("Bearer ")
 
-
-def _operator_tokens(operators: list[Operator]) -> tuple[str, list[str]]:
-    from app import clock
-
-    tokens = [
-        security.operator_token(
-            operator_id=one.id, session_version=one.session_version, authenticated_at=clock.now()
-        )
-        for one in operators
-    ]
-    return tokens[0], tokens[1:]
+    return Caller("^/api/v1/admin/", token, token)
 
 
 def node(estate: Estate) -> Caller:
-    return Caller("^/internal/", SECRET, phases="coverage,fuzzing")
+    return Caller("^/internal/", lambda: SECRET, lambda: SECRET, phases="coverage,fuzzing")
 
 
 @pytest.mark.timeout(3600 if EXAMPLES > 20 else 150)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("who", [owner, owner_at_boundaries, reader, stranger, operator, node])
 def test_nothing_breaks(
-    estate: Estate,
+    estates: Callable[[str], Estate],
     world: Running,
     dead_job: Job,
     tmp_path: Path,
     who: Callable[[Estate], Caller],
     seed: int,
 ) -> None:
+    estate = estates("paying")
+    estate.everything()
     caller = who(estate)
-    (tmp_path / "caller.json").write_text(
-        json.dumps({"main": caller.main, "spare": caller.spare, "keep": caller.keep})
-    )
     (tmp_path / "schemathesis.toml").write_text(_settings(estate, dead_job))
-    with forgiving():
+    with kept(caller, tmp_path / "caller.json"):
         ran = _schemathesis(world, tmp_path, caller, seed)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["failures"] == [], ran
     assert report["errors"] == [], ran
     assert report["complete"], ran
     assert report["operations"]["tested"] == report["operations"]["selected"] > 0, ran
+    if caller.keep:
+        me = {"Authorization": f"Bearer {caller.main and caller.main()}"}
+        assert httpx.get(f"{world.api_url}/api/v1/auth/me", headers=me).status_code == 200
     made = report["test_cases"]["generated"]
     print(f"{who.__name__}, seed {seed}: {made} requests")  # noqa: T201  # For make fuzz.
 
@@ -200,15 +190,31 @@ def _settings(estate: Estate, dead_job: Job) -> str:
 
 
 @contextmanager
-def forgiving() -> Iterator[None]:
-    """Doors that count attempts stay open: what lies behind them is looked at here."""
-    over = threading.Event()
+def kept(caller: Caller, file: Path) -> Iterator[None]:
+    """Keep the caller signed in, and the doors open that count attempts: what lies behind them is
+    looked at here. `file` holds what fuzz_hooks.py reads."""
 
-    def forget() -> None:
-        while not over.wait(0.25):
-            forgive()
+    def write(main: str | None, spares: int) -> None:
+        spare = [caller.spare() for _ in range(spares)] if caller.spare else []
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps({"main": main, "spare": spare, "keep": caller.keep}))
+        new.replace(file)
 
-    thread = threading.Thread(target=forget)
+    def work() -> None:
+        main = first
+        for second in itertools.count(1):
+            if over.wait(1):
+                return
+            with suppress(Unavailable):
+                # Whoever counts at the same moment may be in the way, until the next second.
+                forgive()
+            if caller.main and second % 60 == 0:
+                main = caller.main()
+            write(main, 10)
+
+    over, first = threading.Event(), caller.main() if caller.main else None
+    write(first, 40)
+    thread = threading.Thread(target=work)
     thread.start()
     try:
         yield
