@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fixtures.domains",
     "tests.fixtures.customer",
     "tests.fixtures.signed_in",
+    "tests.fixtures.money",
 ]
 
 
