@@ -285,14 +285,25 @@ def _control(base: str, path: str, body: dict[str, float] | None = None) -> dict
 
 
 def _quiet(base: str) -> bool:
-    """Wait until nothing is on its way: no webhook waits, and no job that is due."""
-    from app.database.queries import jobs
+    """Wait until nothing is on its way: no webhook waits, and no job that is due.
+
+    The calendar comes after that, as the night comes after the day.
+    """
     from app.database.session import ALL_TENANTS, transaction
     from app.tasks import schedule
 
+    if not _settled(base):
+        return False
     with transaction(tenant=ALL_TENANTS) as db:
         # What the calendar asks for on this day; Beat would find it a few seconds later.
-        schedule.tick(db)
+        begun = schedule.tick(db)
+    return not begun or _settled(base)
+
+
+def _settled(base: str) -> bool:
+    from app.database.queries import jobs
+    from app.database.session import ALL_TENANTS, transaction
+
     deadline, calm = time.monotonic() + STEP_SECONDS, 0
     while time.monotonic() < deadline:
         waiting = _control(base, "stripe/deliveries")["count"]
