@@ -5,8 +5,12 @@ Every command takes --json; `audit` leaves with 1 when a book does not balance.
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from contextlib import closing, redirect_stdout
+from functools import wraps
+from typing import Annotated, Any, ParamSpec
 from uuid import UUID
 
 import typer
@@ -19,14 +23,32 @@ sandbox_app = typer.Typer(no_args_is_help=True, help="The internet in a box.")
 STEP_SECONDS = 60.0
 """How long one day's events and jobs may take before the clock stops for a person to look."""
 
+P = ParamSpec("P")
+Answer = tuple[Mapping[str, Any], int]
+"""What a command shows, and the code it leaves with."""
+
+
+def answers(work: Callable[P, Answer]) -> Callable[P, None]:
+    """Logs go to standard error meanwhile, so that what is printed is one JSON object."""
+
+    @wraps(work)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        with redirect_stdout(sys.stderr):
+            result, code = work(*args, **kwargs)
+        show(result, bool(kwargs.get("as_json")))
+        raise typer.Exit(code)
+
+    return command
+
 
 @billing_app.command()
+@answers
 def audit(
     tenant_id: Annotated[
         str | None, typer.Option("--tenant", help="One tenant only, by id.")
     ] = None,
-    as_json: AsJSON = False,
-) -> None:
+    as_json: AsJSON = False,  # noqa: ARG001  # Read by `answers`.
+) -> Answer:
     """Prove the ledger against Stripe's objects, to the cent; exit 1 where it does not balance."""
     from dataclasses import asdict
 
@@ -51,7 +73,7 @@ def audit(
             wrong.append(asdict(found))
     with transaction(tenant=ALL_TENANTS) as db:
         losses = [str(purchase.id) for purchase in reconciliation.unsettled(db)]
-    show(
+    return (
         {
             "accounts": len(ids),
             "movements": movements,
@@ -60,13 +82,13 @@ def audit(
             "wrong": wrong,
             "losses": losses,
         },
-        as_json,
+        1 if wrong else 0,
     )
-    raise typer.Exit(1 if wrong else 0)
 
 
 @billing_app.command()
-def reconcile(as_json: AsJSON = False) -> None:
+@answers
+def reconcile(as_json: AsJSON = False) -> Answer:  # noqa: ARG001  # Read by `answers`.
     """Fetch events that never came and make every account say what Stripe says."""
     from dataclasses import asdict
 
@@ -86,10 +108,11 @@ def reconcile(as_json: AsJSON = False) -> None:
             repairs = reconciliation.reconcile(account, db, payments)
         if repairs.any:
             repaired.append(asdict(repairs))
-    show({"accounts": len(ids), "missed_events": missed, "repaired": repaired}, as_json)
+    return {"accounts": len(ids), "missed_events": missed, "repaired": repaired}, 0
 
 
 @billing_app.command()
+@answers
 def replay(
     event_ids: Annotated[
         list[str] | None, typer.Argument(help="Stripe's ids, evt_…; fetched if we lack them.")
@@ -97,8 +120,8 @@ def replay(
     unhandled: Annotated[
         bool, typer.Option("--unhandled", help="All that had no effect yet.")
     ] = False,
-    as_json: AsJSON = False,
-) -> None:
+    as_json: AsJSON = False,  # noqa: ARG001  # Read by `answers`.
+) -> Answer:
     """Handle events anew; their effects are worked out from Stripe's present state."""
     from sqlalchemy import select
 
@@ -127,19 +150,20 @@ def replay(
                 event_store.replay(event_id, db, ports.current().payments)
         except errors.InboxGroveError as error:
             failed[event_id] = error.message
-    show({"replayed": len(wanted) - len(failed), "failed": failed or None}, as_json)
-    raise typer.Exit(1 if failed else 0)
+    result = {"replayed": len(wanted) - len(failed), "failed": failed or None}
+    return result, 1 if failed else 0
 
 
 @billing_app.command()
+@answers
 def refund(
     payment: Annotated[str, typer.Argument(help="A PaymentIntent, pi_….")],
     cents: Annotated[int | None, typer.Option(help="A part of it; all that is left without.")] = (
         None
     ),
     cause: Annotated[str, typer.Option(help="Why; the customer reads it.")] = "by agreement",
-    as_json: AsJSON = False,
-) -> None:
+    as_json: AsJSON = False,  # noqa: ARG001  # Read by `answers`.
+) -> Answer:
     """Give a payment back, wholly or in part; a job does it and the ledger shows it."""
     from sqlalchemy import select
 
@@ -171,16 +195,17 @@ def refund(
     except errors.InboxGroveError as error:
         typer.echo(f"Not done: {error.message}", err=True)
         raise typer.Exit(1) from None
-    show(result, as_json)
+    return result, 0
 
 
 @billing_app.command()
+@answers
 def alerts(
     resolve: Annotated[
         str | None, typer.Option(help="An alert's id: somebody has looked after it.")
     ] = None,
-    as_json: AsJSON = False,
-) -> None:
+    as_json: AsJSON = False,  # noqa: ARG001  # Read by `answers`.
+) -> Answer:
     """What waits for a person: disputes, losses, failed refunds, drift; exit 1 when anything."""
     from sqlalchemy import select
 
@@ -207,19 +232,19 @@ def alerts(
             }
             for row in rows
         ]
-    show({"open": found}, as_json)
-    raise typer.Exit(1 if found else 0)
+    return {"open": found}, 1 if found else 0
 
 
 @sandbox_app.command()
+@answers
 def advance(
     days: Annotated[int, typer.Option(min=0, help="Whole days.")] = 0,
     hours: Annotated[float, typer.Option(min=0.0, help="And hours.")] = 0.0,
     url: Annotated[
         str | None, typer.Option(envvar="SANDBOX_URL", help="Where the sandbox listens.")
     ] = None,
-    as_json: AsJSON = False,
-) -> None:
+    as_json: AsJSON = False,  # noqa: ARG001  # Read by `answers`.
+) -> Answer:
     """Move the one clock, day by day: each day's events and jobs are done before the next begins.
 
     So renewals, dunning and expiry happen as they would.
@@ -235,47 +260,71 @@ def advance(
         typer.echo("Give --days or --hours.", err=True)
         raise typer.Exit(2)
     now = ""
-    for step in steps:
-        now = _control(base, "clock/advance", step)["now"]
-        if not _quiet(base):
-            typer.echo(f"At {now} events or jobs are still waiting; the clock stands.", err=True)
-            raise typer.Exit(1)
-    show({"now": now, "seconds": round(time.monotonic() - began, 1)}, as_json)
+    with closing(_Sandbox(base)) as sandbox:
+        for step in steps:
+            now = sandbox.ask("clock/advance", step)["now"]
+            if not _quiet(sandbox):
+                typer.echo(f"At {now} events or jobs still wait; the clock stands.", err=True)
+                raise typer.Exit(1)
+    return {"now": now, "seconds": round(time.monotonic() - began, 1)}, 0
 
 
-def _control(base: str, path: str, body: dict[str, float] | None = None) -> dict[str, Any]:
-    import httpx
+class _Sandbox:
+    """The sandbox's control, over one connection for the many small questions of an advance."""
 
-    try:
-        if body is None:
-            answer = httpx.get(f"{base}/control/{path}", timeout=60)
-        else:
-            answer = httpx.post(f"{base}/control/{path}", json=body, timeout=60)
-        answer.raise_for_status()
-        found: dict[str, Any] = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        typer.echo(f"The sandbox at {base} does not answer: {error}", err=True)
-        raise typer.Exit(1) from None
-    return found
+    def __init__(self, base: str) -> None:
+        import httpx
+
+        self._base = base
+        self._line = httpx.Client(timeout=60, trust_env=False)
+
+    def close(self) -> None:
+        self._line.close()
+
+    def ask(self, path: str, body: dict[str, float] | None = None) -> dict[str, Any]:
+        """POST with a body, else GET. Leaves the command with 1 when nobody answers."""
+        import httpx
+
+        try:
+            method = "GET" if body is None else "POST"
+            answer = self._line.request(method, f"{self._base}/control/{path}", json=body)
+            answer.raise_for_status()
+            found: dict[str, Any] = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            typer.echo(f"The sandbox at {self._base} does not answer: {error}", err=True)
+            raise typer.Exit(1) from None
+        return found
 
 
-def _quiet(base: str) -> bool:
-    """Wait until nothing is on its way: no webhook waits, and no job that is due."""
-    from app.database.queries import jobs
+def _quiet(sandbox: _Sandbox) -> bool:
+    """Wait until nothing is on its way: no webhook waits, and no job that is due.
+
+    The calendar comes after that, as the night comes after the day.
+    """
     from app.database.session import ALL_TENANTS, transaction
     from app.tasks import schedule
 
+    if not _settled(sandbox):
+        return False
     with transaction(tenant=ALL_TENANTS) as db:
         # What the calendar asks for on this day; Beat would find it a few seconds later.
-        schedule.tick(db)
+        begun = schedule.tick(db)
+    return not begun or _settled(sandbox)
+
+
+def _settled(sandbox: _Sandbox) -> bool:
+    from app.database.queries import jobs
+    from app.database.session import ALL_TENANTS, transaction
+
     deadline, calm = time.monotonic() + STEP_SECONDS, 0
     while time.monotonic() < deadline:
-        waiting = _control(base, "stripe/deliveries")["count"]
+        waiting = sandbox.ask("stripe/deliveries")["count"]
         with transaction(tenant=ALL_TENANTS) as db:
             busy = waiting or jobs.unfinished(db)
         # Twice in a row, because an event may just be becoming a job.
         calm = 0 if busy else calm + 1
         if calm == 2:
             return True
-        time.sleep(0.05)
+        if busy:
+            time.sleep(0.02)
     return False

@@ -25,6 +25,7 @@ PLATFORM = ports.Platform(
     domain_fixed_cents=50,
     quote_minutes=15,
     public_url="http://127.0.0.1:8000",
+    alert_email="ops@platform.test",
 )
 
 
@@ -329,11 +330,12 @@ class FakePayments:
 class FakeMailer:
     """Keeps what was written to people."""
 
+    accidents: Accidents
     sent: list[tuple[str, str]] = field(default_factory=list)
     """(to, subject)"""
 
     def send(self, *, to: str, subject: str, text: str, html: str, key: str) -> None:
-        self.sent.append((to, subject))
+        self.accidents.around("send", lambda: self.sent.append((to, subject)))
 
 
 @dataclass
@@ -348,7 +350,7 @@ class FakeWorld:
         self.resolver = FakeResolver(self.accidents, self.dns, self.registrar)
         self.mail = FakeMail(self.accidents)
         self.payments = FakePayments(self.accidents)
-        self.mailer = FakeMailer()
+        self.mailer = FakeMailer(self.accidents)
         self.providers = ports.Providers(
             platform=PLATFORM,
             payments=self.payments,  # type: ignore[arg-type]  # Cards and plans play no part here.

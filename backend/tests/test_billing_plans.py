@@ -11,37 +11,8 @@ import pytest
 from app.database.models import Tenant
 from app.database.session import ALL_TENANTS, transaction
 from tests.fixtures.customer import Customer
+from tests.fixtures.money import at_stripe, charges, customer_id, later, letters, quiet, renew, tick
 from tests.fixtures.world import Running
-
-
-@pytest.fixture
-def starter(signed_in: Customer) -> Customer:
-    """Pays for Starter since just now, with a card that works."""
-    signed_in.add_card()
-    signed_in.upgrade("starter")
-    quiet(signed_in)
-    return signed_in
-
-
-def quiet(customer: Customer) -> None:
-    """Every event of Stripe has arrived and had its effect."""
-
-    def nothing_waits() -> bool:
-        answer = httpx.get(f"{customer.world.sandbox_url}/control/stripe/deliveries", timeout=10)
-        return answer.json()["count"] == 0 and not customer.drain(due_too=True)
-
-    customer.settle(nothing_waits, why="all events are handled")
-
-
-def later(customer: Customer, **step: float) -> None:
-    customer.world.advance(**step)
-    customer.sign_in_again()
-    quiet(customer)
-
-
-def charges(customer: Customer) -> list[int]:
-    rows = customer.get("/billing/transactions", transaction_type="charge")
-    return sorted(row["amount"] for row in rows)
 
 
 def use(customer: Customer, **counts: int) -> None:
@@ -52,15 +23,9 @@ def use(customer: Customer, **counts: int) -> None:
 
 
 def subscriptions(customer: Customer) -> list[dict[str, Any]]:
-    with transaction(tenant=ALL_TENANTS) as db:
-        stripe_id = db.get_one(Tenant, UUID(customer.tenant_id)).stripe_customer_id
-    answer = httpx.get(
-        f"{customer.world.sandbox_url}/stripe/v1/subscriptions",
-        params={"customer": stripe_id or "", "status": "all"},
-        headers={"Authorization": "Bearer sk_test_sandbox"},
-        timeout=10,
-    )
-    found: list[dict[str, Any]] = answer.json()["data"]
+    found: list[dict[str, Any]] = at_stripe(
+        customer, "subscriptions", customer=customer_id(customer), status="all"
+    )["data"]
     return found
 
 
@@ -150,7 +115,7 @@ def test_a_downgrade_begins_with_the_next_period(starter: Customer) -> None:
     quiet(starter)
     assert starter.get("/billing/subscription")["plan"] == "growth"
     before = charges(starter)
-    later(starter, days=31, hours=3)
+    renew(starter)
     data = starter.get("/billing/subscription")
     assert (data["plan"], data["scheduled_plan"], data["status"]) == ("starter", None, "active")
     assert charges(starter) == sorted([*before, 9_700])
@@ -178,7 +143,7 @@ def test_a_scheduled_downgrade_is_taken_back_by_the_present_plan(starter: Custom
     assert (data["plan"], data["scheduled_plan"]) == ("growth", None)
     quiet(starter)
     before = charges(starter)
-    later(starter, days=31, hours=3)
+    renew(starter)
     assert charges(starter) == sorted([*before, 29_700])
 
 
@@ -208,14 +173,14 @@ def test_cancelling_and_taking_it_back(starter: Customer) -> None:
     assert (data["cancel_at_period_end"], data["status"]) == (True, "active")
     assert starter.post("/billing/cancel")["cancel_at_period_end"]
     assert not starter.post("/billing/resume")["cancel_at_period_end"]
-    later(starter, days=31, hours=3)
+    renew(starter)
     assert starter.get("/billing/subscription")["status"] == "active"
     assert charges(starter) == [9_700, 9_700]
 
 
 def test_after_the_end_one_comes_back_without_a_trial(starter: Customer) -> None:
     starter.post("/billing/cancel")
-    later(starter, days=31, hours=3)
+    renew(starter)
     data = starter.get("/billing/subscription")
     assert (data["status"], data["is_suspended"]) == ("canceled", False)
     assert charges(starter) == [9_700]
@@ -231,7 +196,7 @@ def test_after_the_end_one_comes_back_without_a_trial(starter: Customer) -> None
 
 def test_adding_a_card_after_cancelling_charges_nothing(starter: Customer) -> None:
     starter.post("/billing/cancel")
-    later(starter, days=31, hours=3)
+    renew(starter)
     intent = starter.post("/billing/setup-intent")
     starter.confirm("setup_intent", intent, "pm_card_mastercard").raise_for_status()
     quiet(starter)
@@ -255,21 +220,9 @@ def test_a_trial_without_a_card_ends_and_a_card_resumes_it(signed_in: Customer) 
     assert charges(signed_in) == [9_700]
 
 
-def tick(customer: Customer) -> None:
-    """What Beat does every few seconds."""
-    from app.tasks import schedule
-
-    with transaction(tenant=ALL_TENANTS) as db:
-        schedule.tick(db)
-    customer.drain()
-
-
 def test_reminders_come_three_days_and_one_day_before(signed_in: Customer) -> None:
     def about_the_trial() -> list[str]:
-        subjects = [
-            m["subject"] for m in letters(signed_in) if m["subject"].startswith("Your trial")
-        ]
-        return sorted(subjects)
+        return [subject for subject in letters(signed_in) if subject.startswith("Your trial")]
 
     tick(signed_in)
     assert about_the_trial() == []
@@ -284,17 +237,6 @@ def test_reminders_come_three_days_and_one_day_before(signed_in: Customer) -> No
     tick(signed_in)
     assert about_the_trial()[0] == "Your trial ends in 1 day"
     assert "Your trial has ended" in about_the_trial()
-
-
-def letters(customer: Customer) -> list[dict[str, Any]]:
-    """What the owner found in the letter box."""
-    answer = httpx.get(
-        f"{customer.world.sandbox_url}/mail/messages",
-        params={"to": f"owner@company-{customer.tag}.example", "limit": 100},
-        timeout=10,
-    )
-    found: list[dict[str, Any]] = answer.json()["messages"]
-    return found
 
 
 # Hosted pages -----------------------------------------------------------------------------------

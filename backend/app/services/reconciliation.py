@@ -32,6 +32,9 @@ from app.services.subscription_service import lock
 LOOK_BACK = timedelta(days=3)
 """Stripe tries to deliver for three days; what is older was seen by an earlier night."""
 
+ON_ITS_WAY = timedelta(minutes=5)
+"""An event as young as this is not missed yet."""
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -97,15 +100,16 @@ def fetch_missed_events(db: Session, payments: ports.PaymentGateway) -> int:
     All recent events are asked for and not only those Stripe calls undelivered: an answer of 200
     that we gave and lost would not be among them.
     """
-    since = clock.now() - LOOK_BACK
+    now = clock.now()
     found = 0
-    for event in payments.events_since(since, sorted(stripe_events.HANDLERS)):
-        found += event_store.store(event, db) is not None
+    for event in payments.events_since(now - LOOK_BACK, sorted(stripe_events.HANDLERS)):
+        if event.created <= now - ON_ITS_WAY:
+            found += event_store.store(event, db) is not None
     if found:
         notices.alert(
             db,
             "missed_events",
-            f"{clock.now():%Y-%m-%d}",
+            f"{now:%Y-%m-%d}",
             f"{found} events of Stripe had not reached us; they are being handled now.",
         )
     return found

@@ -19,7 +19,7 @@ from app import clock, errors
 from app.database import outbox
 from app.database.models import Job, JobState, OutboxEvent, ScheduledRun
 from app.database.session import ALL_TENANTS, transaction
-from app.events import HousekeepingDue, TenantSuspended, HoldsDue
+from app.events import HoldsDue, HousekeepingDue, TenantSuspended
 from app.tasks import jobs, relay, schedule
 
 pytestmark = pytest.mark.usefixtures("clean")

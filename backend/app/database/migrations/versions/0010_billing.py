@@ -12,10 +12,6 @@ branch_labels = None
 depends_on = None
 
 OWNED = ("refunds", "disputes", "billing_notices")
-ROW = (
-    sa.Column("id", sa.Uuid(), nullable=False),
-    sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-)
 
 # The rules of the tenant filter, as every tenant-owned table has them.
 EVERY_TENANT = "(SELECT current_setting('app.tenant', true)) = '*'"
@@ -23,33 +19,44 @@ THIS_TENANT = (
     "(SELECT CASE WHEN current_setting('app.tenant', true) ~ '^[0-9a-f-]{36}$'"
     " THEN current_setting('app.tenant', true)::uuid END)"
 )
-ADDED = {
-    "tenants": (
-        sa.Column("scheduled_plan", sa.String(length=40), nullable=True),
-        sa.Column("scheduled_plan_at", sa.DateTime(timezone=True), nullable=True),
-    ),
-    "payment_methods": (sa.Column("chosen_at", sa.DateTime(timezone=True), nullable=True),),
-    "invoices": (
-        sa.Column("tax_cents", sa.Integer(), nullable=False, server_default="0"),
-        sa.Column("stripe_subscription_id", sa.String(length=64), nullable=True),
-        sa.Column("period_start", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("period_end", sa.DateTime(timezone=True), nullable=True),
-    ),
-    "domain_purchases": (
-        sa.Column("automatic_capture", sa.Boolean(), nullable=False, server_default=sa.false()),
-        sa.Column("signature", sa.LargeBinary(length=32), nullable=True),
-    ),
-    "provider_events": (
-        sa.Column("outcome", sa.String(length=20), nullable=True),
-        sa.Column("api_version", sa.String(length=40), nullable=True),
-    ),
-}
+
+
+def _row() -> tuple[sa.Column, ...]:
+    return (
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    )
+
+
+def _added() -> dict[str, tuple[sa.Column, ...]]:
+    """Fresh ones at each call: a column belongs to one table of one run."""
+    return {
+        "tenants": (
+            sa.Column("scheduled_plan", sa.String(length=40), nullable=True),
+            sa.Column("scheduled_plan_at", sa.DateTime(timezone=True), nullable=True),
+        ),
+        "payment_methods": (sa.Column("chosen_at", sa.DateTime(timezone=True), nullable=True),),
+        "invoices": (
+            sa.Column("tax_cents", sa.Integer(), nullable=False, server_default="0"),
+            sa.Column("stripe_subscription_id", sa.String(length=64), nullable=True),
+            sa.Column("period_start", sa.DateTime(timezone=True), nullable=True),
+            sa.Column("period_end", sa.DateTime(timezone=True), nullable=True),
+        ),
+        "domain_purchases": (
+            sa.Column("automatic_capture", sa.Boolean(), nullable=False, server_default=sa.false()),
+            sa.Column("signature", sa.LargeBinary(length=32), nullable=True),
+        ),
+        "provider_events": (
+            sa.Column("outcome", sa.String(length=20), nullable=True),
+            sa.Column("api_version", sa.String(length=40), nullable=True),
+        ),
+    }
 
 
 def upgrade() -> None:
-    for table, columns in ADDED.items():
+    for table, columns in _added().items():
         for column in columns:
-            op.add_column(table, column.copy())
+            op.add_column(table, column)
     # The models give these values themselves; the defaults were for rows that existed.
     op.alter_column("invoices", "tax_cents", server_default=None)
     op.alter_column("domain_purchases", "automatic_capture", server_default=None)
@@ -91,7 +98,7 @@ def _owned(table: str, *columns: sa.Column[object] | sa.Constraint, updated: boo
         *columns,
         sa.Column("tenant_id", sa.Uuid(), nullable=False),
         *more,
-        *(column.copy() for column in ROW),
+        *_row(),
         sa.ForeignKeyConstraint(
             ["tenant_id"],
             ["tenants.id"],
@@ -158,7 +165,7 @@ def _alerts() -> None:
         sa.Column("message", sa.String(length=1000), nullable=False),
         sa.Column("about_tenant_id", sa.Uuid(), nullable=True),
         sa.Column("resolved_at", sa.DateTime(timezone=True), nullable=True),
-        *(column.copy() for column in ROW),
+        *_row(),
         sa.ForeignKeyConstraint(
             ["about_tenant_id"],
             ["tenants.id"],
@@ -181,6 +188,6 @@ def downgrade() -> None:
     for table in ("operator_alerts", *reversed(OWNED)):
         op.drop_table(table)
     op.drop_index("ix_tenants_scheduled_plan_at", table_name="tenants")
-    for table, columns in ADDED.items():
+    for table, columns in _added().items():
         for column in columns:
             op.drop_column(table, column.name)
