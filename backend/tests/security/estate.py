@@ -129,10 +129,12 @@ def _bearer(token: str) -> dict[str, str]:
 
 KINDS: dict[str, tuple[str, ...]] = {
     "actor_id": ("user",),
+    "card_id": ("payment_method",),
     "domain_id": ("domain",),
     "domain_ids": ("domain",),
     "inbox_id": ("inbox",),
     "inbox_ids": ("inbox",),
+    "invoice_id": ("invoice",),
     "key_id": ("api_key",),
     "payment_intent_id": ("intent",),
     "payment_method_id": ("payment_method",),

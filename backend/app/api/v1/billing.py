@@ -19,6 +19,7 @@ from app.database.models import (
     DomainPurchase,
     Invoice,
     PaymentMethod,
+    Plan,
     Tenant,
     Transaction,
     TransactionType,
@@ -154,7 +155,7 @@ def portal_session(body: s.PortalIn, tenant: EvenSuspendedTenant, db: DB) -> Any
     response_model=Envelope[s.PreviewOut],
     **requires(Permission.BILLING_READ, suspended_too=True, waits=True),
 )
-def preview(plan: Annotated[str, Query(max_length=30)], tenant: EvenSuspendedTenant) -> Any:
+def preview(plan: Plan, tenant: EvenSuspendedTenant) -> Any:
     """What `plan` would cost now, to the cent; give its proration_date to /upgrade."""
     return ok(plan_changes.preview(tenant, plan, payments=ports.current().payments))
 
