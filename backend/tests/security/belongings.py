@@ -17,9 +17,11 @@ from sqlalchemy.orm import Session
 from app import clock
 from app.database.models import (
     APIKey,
+    BillingNotice,
     Decision,
     DecisionAction,
     DeliveryEvent,
+    Dispute,
     DKIMKey,
     Domain,
     DomainPurchase,
@@ -32,11 +34,13 @@ from app.database.models import (
     Invitation,
     Invoice,
     MailToken,
+    NoticeKind,
     OperationState,
     PaymentMethod,
     Provision,
     PurchaseState,
     RecoveryCode,
+    Refund,
     RefreshToken,
     RegistrarOperation,
     Role,
@@ -62,7 +66,7 @@ def _password_hash() -> str:
     return security.hash_password(PASSWORD)
 
 
-def add(db: Session, kind: type[Any], tenant_id: UUID, **fields: Any) -> UUID:
+def add(db: Session, kind: type[Any], tenant_id: UUID, /, **fields: Any) -> UUID:
     """A row of this tenant's; its id."""
     row = kind(**{"id": new_id(), "tenant_id": tenant_id, **fields})
     db.add(row)
@@ -318,6 +322,22 @@ def extras(tenant_id: UUID, db: Session) -> None:
                 "record": {},
             },
         ),
+        (
+            Refund,
+            {"stripe_payment_intent_id": f"pi_{secrets.token_hex(12)}", "cause": "asked for"},
+        ),
+        (
+            Dispute,
+            {
+                "stripe_dispute_id": f"dp_{secrets.token_hex(12)}",
+                "stripe_charge_id": f"ch_{secrets.token_hex(12)}",
+                "amount_cents": 9700,
+                "currency": "usd",
+                "status": "won",
+                "reason": "general",
+            },
+        ),
+        (BillingNotice, {"kind": NoticeKind.CANCELED, "fact": secrets.token_hex(6)}),
         (
             Transaction,
             {

@@ -79,7 +79,7 @@ def call(
     for name, value in NODES_WORDS.items():
         if f"{{{name}}}" in path:
             path = path.replace(f"{{{name}}}", value(caller))
-    return Request(operation.method, path, body=body)
+    return Request(operation.method, path, QUERIES.get(operation.name, {}), body)
 
 
 def first_kind(parameter: str) -> str:
@@ -144,6 +144,9 @@ def _operator(caller: Caller) -> dict[str, Any]:
 def _names(caller: Caller) -> dict[str, Any]:
     return {"targets": [f"no-{secrets.token_hex(4)}@example.com"]}
 
+
+QUERIES = {"GET /billing/upgrade/preview": {"plan": "enterprise"}}
+"""What must stand in an address and names no object."""
 
 LIVING: dict[str, Callable[[Caller], dict[str, Any]]] = {
     "POST /admin/session": _operator,

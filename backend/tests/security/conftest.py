@@ -45,6 +45,7 @@ def estates(world: Running, drain: Callable[..., list[str]]) -> Callable[[str], 
             tenant = db.get_one(Tenant, UUID(owner.tenant_id))
             tenant.subscription_tier = Plan.ENTERPRISE
             tenant.subscription_status = SubscriptionStatus.ACTIVE
+            tenant.trial_converted = True
             if state == "suspended":
                 kill_switch.turn_on(tenant, SuspensionReason.SPAM_COMPLAINT, db)
             elif state == "over":

@@ -126,7 +126,7 @@ def test_every_operation_against_everybody_of_a_tenant(
     for fitting, name in ((True, "a key with the scope"), (False, "a key with all but the scope")):
         headers = partial(program, fitting=fitting)
         matrix.ask(Kind(name, headers, partial(of_program, fitting), ours))
-    assert matrix.wrong == []
+    assert not matrix.wrong, "\n".join(matrix.wrong)
     assert matrix.asked == 7 * len(OPERATIONS) > 400
 
 
@@ -141,7 +141,7 @@ def test_every_operation_against_tenants_in_every_state(
         matrix.ask(Kind(name, person, verdict, estates(state)))
     stranger = Kind("another's owner", person, of_stranger, estates("paying"), matrix.victim)
     matrix.ask(stranger)
-    assert matrix.wrong == []
+    assert not matrix.wrong, "\n".join(matrix.wrong)
 
 
 def test_every_operation_against_those_who_are_no_tenants(
@@ -157,7 +157,7 @@ def test_every_operation_against_those_who_are_no_tenants(
         ("a relay node", lambda *_: nodes, of_node),
     ):
         matrix.ask(Kind(name, headers, verdict, ours))
-    assert matrix.wrong == []
+    assert not matrix.wrong, "\n".join(matrix.wrong)
 
 
 def test_the_tables_name_operations_that_there_are() -> None:

@@ -17,8 +17,16 @@ DOOR = {
     "GET /billing/subscription",
     "GET /billing/payment-methods",
     "POST /billing/setup-intent",
+    "POST /billing/payment-methods/{card_id}/default",
+    "DELETE /billing/payment-methods/{card_id}",
+    "POST /billing/checkout-session",
+    "POST /billing/portal-session",
+    "GET /billing/upgrade/preview",
     "GET /billing/invoices",
+    "POST /billing/invoices/{invoice_id}/pay",
     "GET /billing/transactions",
+    # Leave.
+    "POST /billing/cancel",
     # Log out, here and elsewhere; POST /auth/logout is open to anybody.
     "GET /auth/sessions",
     "DELETE /auth/sessions/{session_id}",
@@ -91,8 +99,15 @@ NEEDS_ENTITLEMENT = {"POST /billing/domain-purchase-intent", "POST /infrastructu
 """Refused once a trial is over, until somebody pays."""
 
 OTHERWISE = {
-    # Nobody here has a card on file.
+    # Nobody here has a card on file, a subscription or an open invoice.
     "POST /billing/upgrade": {402},
+    "GET /billing/upgrade/preview": {200, 402},
+    "POST /billing/cancel": {409},
+    "POST /billing/resume": {402, 409},
+    "POST /billing/invoices/{invoice_id}/pay": {409},
+    # Stripe does not know the cards of these rows.
+    "POST /billing/payment-methods/{card_id}/default": {502},
+    "DELETE /billing/payment-methods/{card_id}": {502},
     # The registrar paces us.
     "POST /domains/search": {200, 503},
     "POST /billing/domain-purchase-intent": {201, 503},
