@@ -22,7 +22,8 @@ test: setup ## Run the tests, with a PostgreSQL and a Valkey of their own
 
 fuzz: setup ## Hostile input from the OpenAPI document: more examples, several seeds, some minutes
 	cd backend && FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_SEEDS=$${FUZZ_SEEDS:-1,2,3} \
-		$(BIN)/pytest -n 4 -rP tests/security/test_schemathesis.py
+		RLS_TRANSACTIONS=$${RLS_TRANSACTIONS:-20000} $(BIN)/pytest -n 4 -rP \
+		tests/security/test_schemathesis.py tests/security/test_row_level_security.py
 
 check: setup ## Format, lint, types, import rules, house rules, and models against migrations
 	cd backend && $(BIN)/ruff format --check .

@@ -113,8 +113,22 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_id(name: str, schema: dict[str, Any]) -> bool:
+    """Also something that has an id within it."""
     named = name.endswith(("_id", "_ids")) or name == "id"
-    return named or '"uuid"' in json.dumps(schema)
+    return named or _holds_uuid(schema, frozenset())
+
+
+def _holds_uuid(schema: Any, seen: frozenset[str]) -> bool:
+    if isinstance(schema, list):
+        return any(_holds_uuid(item, seen) for item in schema)
+    if not isinstance(schema, dict):
+        return False
+    reference = schema.get("$ref")
+    if reference is not None and reference not in seen:
+        return _holds_uuid(resolved(schema), seen | {reference})
+    return schema.get("format") == "uuid" or any(
+        _holds_uuid(value, seen) for value in schema.values()
+    )
 
 
 def _all() -> Iterator[Operation]:

@@ -20,11 +20,12 @@ from sqlalchemy.orm import Session
 
 from app.database.models import Base, new_id
 from app.database.session import ALL_TENANTS, _filter_by_tenant, transaction
+from app.main import app
 from tests.fixtures.world import Running
 from tests.people import forgive
 from tests.security.calls import PLATFORM, Caller, call
 from tests.security.estate import KINDS, Estate
-from tests.security.operations import OPERATIONS, Operation, Request
+from tests.security.operations import DOCUMENT, OPERATIONS, Operation, Request
 
 ID = "{id}"
 """Stands in an answer for the id that was asked for."""
@@ -250,3 +251,16 @@ def test_anothers_idempotency_key_is_nobodys(two: tuple[Estate, Estate], world: 
             )
     assert [answer.status_code for answer in answers] == [201, 201]
     assert "Idempotency-Replayed" not in answers[1].headers
+
+
+def test_no_route_outside_the_document_takes_an_id(world: Running) -> None:
+    """The walks go by the document, so whatever it does not show may name nothing."""
+    shown = set(DOCUMENT["paths"])
+    hidden = {
+        served.path
+        for route in app.routes
+        for served in getattr(route, "effective_route_contexts", lambda route=route: [route])()
+        if hasattr(served, "path") and served.path not in shown
+    }
+    assert "/verify-email" in hidden, "there are some"
+    assert not [path for path in hidden if "{" in path]
