@@ -124,6 +124,7 @@ SUSPENDED_MAY = {
 SUSPENDED_MAY_TRY = {
     "/api/v1/billing/payment-methods/{card_id}",
     "/api/v1/billing/payment-methods/{card_id}/default",
+    "/api/v1/billing/invoices/{invoice_id}",
     "/api/v1/billing/invoices/{invoice_id}/pay",
     "/api/v1/billing/upgrade/preview",
     "/api/v1/billing/cancel",
