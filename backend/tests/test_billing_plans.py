@@ -220,6 +220,48 @@ def test_a_trial_without_a_card_ends_and_a_card_resumes_it(signed_in: Customer) 
     assert charges(signed_in) == [9_700]
 
 
+def test_a_first_payment_that_fails_is_mended_by_another_card(signed_in: Customer) -> None:
+    """The trial is over, the first card is refused, the second one pays."""
+    signed_in.world.advance(days=8)
+    signed_in.sign_in_again()
+    tick(signed_in)
+    for card in ("pm_card_chargeCustomerFail", "pm_card_visa"):
+        assert signed_in.get("/billing/subscription")["status"] == "trial_expired"
+        intent = signed_in.post("/billing/setup-intent")
+        signed_in.confirm("setup_intent", intent, card).raise_for_status()
+        quiet(signed_in)
+    data = signed_in.get("/billing/subscription")
+    assert (data["status"], data["trial_converted"]) == ("active", True)
+    assert charges(signed_in) == [9_700]
+    assert len(subscriptions(signed_in)) == 1
+
+
+def test_after_a_refused_first_payment_a_dearer_plan_may_be_chosen(signed_in: Customer) -> None:
+    signed_in.world.advance(days=8)
+    signed_in.sign_in_again()
+    tick(signed_in)
+    intent = signed_in.post("/billing/setup-intent")
+    signed_in.confirm("setup_intent", intent, "pm_card_chargeCustomerFail").raise_for_status()
+    quiet(signed_in)
+    assert signed_in.try_post("/billing/upgrade", plan="growth").status_code == 402
+    (card,) = at_stripe(signed_in, "payment_methods", customer=customer_id(signed_in))["data"]
+    signed_in.world.control("stripe/cards", payment_method=card["id"], charge="ok")
+    data = signed_in.post("/billing/upgrade", plan="growth")
+    assert (data["plan"], data["status"]) == ("growth", "active")
+    quiet(signed_in)
+    assert charges(signed_in) == [29_700]
+    assert sorted(one["status"] for one in subscriptions(signed_in))[0] == "active"
+
+
+def test_an_invoice_is_shown_with_fresh_links(starter: Customer, other: Customer) -> None:
+    listed = next(row for row in starter.get("/billing/invoices") if row["amount_paid_cents"])
+    shown = starter.get(f"/billing/invoices/{listed['id']}")
+    assert (shown["amount_paid_cents"], shown["status"]) == (9_700, "paid")
+    assert shown["hosted_invoice_url"].startswith("http")
+    assert shown["period_end"] > shown["period_start"]
+    assert other.http.get(f"/billing/invoices/{listed['id']}").status_code == 404
+
+
 def test_reminders_come_three_days_and_one_day_before(signed_in: Customer) -> None:
     def about_the_trial() -> list[str]:
         return [subject for subject in letters(signed_in) if subject.startswith("Your trial")]

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, cast
 
+import stripe
+
 from app.integrations import stripe_objects
 from app.integrations.payments import CheckoutState, InvoiceState, Preview, SubscriptionState
 from app.integrations.stripe_calls import StripeCalls, paged, reading, writing
@@ -152,9 +154,15 @@ class StripeSubscriptions(StripeCalls):
             params: dict[str, Any] = {}
             if payment_method is not None:
                 params["payment_method"] = payment_method
-            found = self._client.v1.invoices.pay(
-                invoice_id, cast("Any", params), {"idempotency_key": key}
-            )
+            try:
+                found = self._client.v1.invoices.pay(
+                    invoice_id, cast("Any", params), {"idempotency_key": key}
+                )
+            except stripe.InvalidRequestError as error:
+                if error.code != "invoice_already_paid":
+                    raise
+                # Stripe's own attempt came between the look and ours.
+                found = self._client.v1.invoices.retrieve(invoice_id)
         return stripe_objects.invoice(found)
 
     def invoices_of(self, customer: str) -> Iterator[InvoiceState]:

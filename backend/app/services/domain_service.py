@@ -229,7 +229,7 @@ def _lock(tenant: Tenant, purchase: DomainPurchase, db: Session) -> tuple[Tenant
     locked = db.scalars(
         select(Tenant)
         .where(Tenant.id == tenant.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one()
     fresh = db.scalars(

@@ -173,6 +173,24 @@ def _lift(tenant: Tenant, reason: SuspensionReason, db: Session, evidence: dict[
         kill_switch.turn_off(tenant, db, evidence=evidence, only_for=reason, forgive=False)
 
 
+def _own(tenant: Tenant, invoice_id: UUID, db: Session) -> Invoice:
+    row = db.scalars(
+        select(Invoice).where(Invoice.id == invoice_id, Invoice.tenant_id == tenant.id)
+    ).one_or_none()
+    if row is None:
+        raise errors.NotFound(resource="invoice")
+    return row
+
+
+def look(
+    tenant: Tenant, invoice_id: UUID, db: Session, *, payments: ports.PaymentGateway
+) -> Invoice:
+    """One invoice as Stripe has it now: its links expire. Raises NotFound."""
+    row = _own(tenant, invoice_id, db)
+    mirror_invoice(tenant, payments.get_invoice(row.stripe_invoice_id), db)
+    return row
+
+
 def pay(
     tenant: Tenant, invoice_id: UUID, db: Session, *, key: str, payments: ports.PaymentGateway
 ) -> Invoice:
@@ -180,15 +198,12 @@ def pay(
 
     A manual attempt is no strike: Stripe's count rises with its own attempts only.
     """
-    row = db.scalars(
-        select(Invoice).where(Invoice.id == invoice_id, Invoice.tenant_id == tenant.id)
-    ).one_or_none()
-    if row is None:
-        raise errors.NotFound(resource="invoice")
+    row = _own(tenant, invoice_id, db)
     if row.status not in rules.OWED:
         raise errors.Conflict(f"This invoice is {row.status}.")
+    card = _default_card(tenant, db)
     state = payments.pay_invoice(
-        row.stripe_invoice_id, payment_method=_default_card(tenant, db), key=key
+        row.stripe_invoice_id, payment_method=None if card is None else card[0], key=key
     )
     mirror_invoice(tenant, state, db)
     judge(tenant, db, subscription_state.refresh(tenant, db, payments))
@@ -208,17 +223,17 @@ def overdue(tenant: Tenant, db: Session) -> list[Invoice]:
 
 
 def collect(tenant: Tenant, db: Session, payments: ports.PaymentGateway) -> bool:
-    """Ask the default card for the oldest debt, once for each card; whether more may follow.
+    """Ask the default card for the oldest debt, once for each choice of it; whether more follows.
 
     Saving a card makes Stripe try nothing by itself. A refusal is told by Stripe's own events.
     """
     card, debts = _default_card(tenant, db), overdue(tenant, db)
     if card is None or not debts:
         return False
-    invoice = debts[0]
-    key = f"pay:{invoice.stripe_invoice_id}:{card}"
+    invoice, (method, chosen) = debts[0], card
+    key = f"pay:{invoice.stripe_invoice_id}:{method}:{chosen}"
     try:
-        state = payments.pay_invoice(invoice.stripe_invoice_id, payment_method=card, key=key)
+        state = payments.pay_invoice(invoice.stripe_invoice_id, payment_method=method, key=key)
     except (errors.PaymentRequired, errors.ProviderFailed):
         return False
     mirror_invoice(tenant, state, db)
@@ -226,11 +241,15 @@ def collect(tenant: Tenant, db: Session, payments: ports.PaymentGateway) -> bool
     return state.status == "paid" and len(debts) > 1
 
 
-def _default_card(tenant: Tenant, db: Session) -> str | None:
-    return db.scalar(
-        select(PaymentMethod.stripe_payment_method_id).where(
+def _default_card(tenant: Tenant, db: Session) -> tuple[str, int] | None:
+    """Its id at Stripe, and the second in which it was chosen."""
+    row = db.scalars(
+        select(PaymentMethod).where(
             PaymentMethod.tenant_id == tenant.id,
             PaymentMethod.is_default,
             PaymentMethod.is_active,
         )
-    )
+    ).one_or_none()
+    if row is None:
+        return None
+    return row.stripe_payment_method_id, int((row.chosen_at or row.created_at).timestamp())

@@ -152,8 +152,11 @@ def _subscribe(
         if state.plan != plan:
             payments.set_plan_quietly(state.id, plan=plan, key=f"{key}:plan")
         state = payments.resume_subscription(state.id, key=key)
-    elif state is None or state.is_over:
+    elif state is None or state.is_over or state.status == "incomplete":
         _check_usage(tenant, plan)
+        if state is not None and not state.is_over:
+            # Its first payment never came; another plan or card begins afresh.
+            payments.end_subscription(state.id)
         state = payments.create_subscription(
             customer=customer,
             plan=plan,
@@ -164,8 +167,9 @@ def _subscribe(
             or_nothing=True,
         )
     subscription_state.apply(tenant, state, db)
-    if state.status == "active":
-        subscription_state.convert(tenant, db)
+    if state.status != "active":
+        raise _waits_for_customer(state, payments)
+    subscription_state.convert(tenant, db)
     return tenant
 
 

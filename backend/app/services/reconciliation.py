@@ -17,12 +17,12 @@ from app.integrations import ports
 from app.rules import movements
 from app.rules.movements import Movement
 from app.services import (
-    cards,
     disputes,
     dunning,
     event_store,
     ledger,
     notices,
+    payment_methods,
     refunds,
     stripe_events,
     subscription_state,
@@ -144,7 +144,7 @@ def reconcile(tenant_id: UUID, db: Session, payments: ports.PaymentGateway) -> R
     before = _standing(tenant)
     state = subscription_state.refresh(tenant, db, payments)
     repairs.subscription = _standing(tenant) != before
-    repairs.cards = cards.mirror(tenant, db, payments, state=state)
+    repairs.cards = payment_methods.mirror(tenant, db, payments, state=state)
     known = set(db.scalars(select(Invoice.stripe_invoice_id).where(Invoice.tenant_id == tenant.id)))
     for invoice in payments.invoices_of(customer):
         if invoice.status != "draft" or invoice.id in known:

@@ -28,12 +28,12 @@ from app.database.models import (
 from app.integrations import ports
 from app.rules import plans
 from app.services import (
-    cards,
     checkout,
     disputes,
     dunning,
     ledger,
     notices,
+    payment_methods,
     refunds,
     subscription_state,
 )
@@ -98,7 +98,8 @@ def _lock(customer: str, db: Session) -> Tenant | None:
     return db.scalars(
         select(Tenant)
         .where(Tenant.stripe_customer_id == customer)
-        .with_for_update()
+        # Not against those who only refer to the row: an insert elsewhere need not wait.
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one_or_none()
 
@@ -109,7 +110,7 @@ def _lock(customer: str, db: Session) -> Tenant | None:
 def _card_confirmed(told: Told) -> None:
     intent = told.payments.get_setup_intent(told.id)
     if intent.status == "succeeded":
-        cards.confirmed(told.tenant, intent, told.at, told.db, told.payments)
+        payment_methods.confirmed(told.tenant, intent, told.at, told.db, told.payments)
 
 
 def _card_refused(told: Told) -> None:
@@ -127,7 +128,7 @@ def _card_refused(told: Told) -> None:
 
 def _cards_changed(told: Told) -> None:
     state = subscription_state.refresh(told.tenant, told.db, told.payments)
-    cards.mirror(told.tenant, told.db, told.payments, state=state)
+    payment_methods.mirror(told.tenant, told.db, told.payments, state=state)
 
 
 def _customer_deleted(told: Told) -> None:
@@ -146,7 +147,7 @@ def _customer_deleted(told: Told) -> None:
 
 def _subscription_changed(told: Told) -> None:
     state = subscription_state.refresh(told.tenant, told.db, told.payments)
-    cards.mirror(told.tenant, told.db, told.payments, state=state)
+    payment_methods.mirror(told.tenant, told.db, told.payments, state=state)
     dunning.judge(told.tenant, told.db, state)
 
 

@@ -235,6 +235,7 @@ def lock(tenant: Tenant, db: Session) -> Tenant:
     return db.scalars(
         select(Tenant)
         .where(Tenant.id == tenant.id)
-        .with_for_update()
+        # Not against those who only refer to the row: an insert elsewhere need not wait.
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one()

@@ -44,13 +44,9 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant",),
         # The calendar
-        e.TrialsDue: (
-            "billing.expire_trials",
-            "billing.remind_of_trials",
-            "billing.begin_scheduled_plans",
-        ),
+        e.TrialsDue: ("billing.expire_trials", "billing.begin_scheduled_plans"),
         e.BooksDue: ("billing.reconcile",),
-        e.HoldsDue: ("billing.release_stale_holds",),
+        e.HoldsDue: ("billing.release_stale_holds", "billing.remind_of_trials"),
         e.WarmupDue: ("provisioning.advance_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),

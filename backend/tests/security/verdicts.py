@@ -23,6 +23,7 @@ DOOR = {
     "POST /billing/portal-session",
     "GET /billing/upgrade/preview",
     "GET /billing/invoices",
+    "GET /billing/invoices/{invoice_id}",
     "POST /billing/invoices/{invoice_id}/pay",
     "GET /billing/transactions",
     # Leave.
@@ -105,7 +106,8 @@ OTHERWISE = {
     "POST /billing/cancel": {409},
     "POST /billing/resume": {402, 409},
     "POST /billing/invoices/{invoice_id}/pay": {409},
-    # Stripe does not know the cards of these rows.
+    # Stripe does not know the rows made here.
+    "GET /billing/invoices/{invoice_id}": {502},
     "POST /billing/payment-methods/{card_id}/default": {502},
     "DELETE /billing/payment-methods/{card_id}": {502},
     # The registrar paces us.

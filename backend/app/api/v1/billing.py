@@ -29,7 +29,8 @@ from app.database.queries import accounts, pages
 from app.integrations import ports
 from app.rules import plans
 from app.rules.permissions import Permission
-from app.services import cards, checkout, dunning, plan_changes
+from app.services import checkout, dunning, plan_changes
+from app.services import payment_methods as cards
 from app.services.billing_service import BillingService
 from app.services.subscription_service import SubscriptionService, lock
 
@@ -209,6 +210,16 @@ def resume(tenant: CurrentTenant, db: DB, key: Key = None) -> Any:
     """Take a cancellation back; after the end, subscribe again at once, without a trial."""
     done = SubscriptionService.resume(tenant, db, key=_stripe_key("resume", tenant, key))
     return ok(_subscription(done))
+
+
+@router.get(
+    "/invoices/{invoice_id}",
+    response_model=Envelope[s.InvoiceOut],
+    **requires(Permission.BILLING_READ, suspended_too=True, waits=True),
+)
+def invoice(invoice_id: UUID, tenant: EvenSuspendedTenant, db: DB) -> Any:
+    """One invoice as Stripe has it now; its links in a list may have expired."""
+    return ok(dunning.look(lock(tenant, db), invoice_id, db, payments=ports.current().payments))
 
 
 @router.post(
