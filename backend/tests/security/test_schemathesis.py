@@ -64,6 +64,8 @@ class Caller:
     """The id that must not be removed: the caller's own."""
     phases: str = "examples,coverage,fuzzing,stateful"
     examples: int = EXAMPLES
+    seconds: int | None = None
+    """The phases are repeated until then."""
     reaches: float = 0.75
     """The part of the operations that must have succeeded at least once, or little was seen."""
 
@@ -83,7 +85,14 @@ def member(estate: Estate, role: str, phases: str) -> Caller:
 
 
 def owner(estate: Estate) -> Caller:
-    return member(estate, "owner", "examples,fuzzing,stateful")
+    return member(estate, "owner", "examples,fuzzing")
+
+
+def owner_in_sequences(estate: Estate) -> Caller:
+    caller = member(estate, "owner", "stateful")
+    # By the clock: one round of this phase ends after some forty sequences.
+    caller.seconds, caller.reaches = 15 + EXAMPLES // 2, 0
+    return caller
 
 
 def owner_at_boundaries(estate: Estate) -> Caller:
@@ -112,7 +121,9 @@ def node(estate: Estate) -> Caller:
 
 @pytest.mark.timeout(3600 if EXAMPLES > 20 else 150)
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("who", [owner, owner_at_boundaries, reader, stranger, operator, node])
+@pytest.mark.parametrize(
+    "who", [owner, owner_at_boundaries, owner_in_sequences, reader, stranger, operator, node]
+)
 def test_nothing_breaks(
     estates: Callable[[str], Estate],
     world: Running,
@@ -131,10 +142,11 @@ def test_nothing_breaks(
     assert report["failures"] == [], ran
     assert report["errors"] == [], ran
     assert report["complete"], ran
-    assert report["operations"]["tested"] == report["operations"]["selected"] > 0, ran
+    tested, selected = report["operations"]["tested"], report["operations"]["selected"]
+    assert tested > 15 if caller.seconds else tested == selected > 0, ran
     rates = report["valid_rates"].values()
     reached = [rate for rate in rates if any(phase["accepted"] for phase in rate.values())]
-    assert len(reached) >= caller.reaches * len(rates), ran
+    assert len(reached) >= caller.reaches * selected, ran
     if caller.keep:
         me = {"Authorization": f"Bearer {caller.main and caller.main()}"}
         assert httpx.get(f"{world.api_url}/api/v1/auth/me", headers=me).status_code == 200
@@ -152,6 +164,7 @@ def _schemathesis(world: Running, folder: Path, caller: Caller, seed: int) -> st
             *("--checks", ",".join(CHECKS), "--phases", caller.phases),
             *("--include-path-regex", caller.paths),
             *("--seed", str(seed), "--generation-database", "none", "--workers", "1"),
+            *(("--max-time", str(caller.seconds)) if caller.seconds else ()),
             # A dictionary of ids makes bodies that Hypothesis finds large.
             *("--suppress-health-check", "all"),
             *("--report", "json", "--report-json-path", str(folder / "report.json")),
@@ -191,6 +204,9 @@ def _settings(caller: Caller, estate: Estate, dead_job: Job) -> str:
     lists = {"domain_ids", "inbox_ids", "targets"}
     lines = ["max-stream-events = 3", "request-timeout = 20.0"]
     lines += ["[generation]", f"max-examples = {caller.examples}"]
+    # A body may be refused for its size before anybody reads it.
+    refused = [*range(400, 406), 408, 409, 413, 429, 431, "5xx"]
+    lines += ["[checks.negative_data_rejection]", f"expected-statuses = {json.dumps(refused)}"]
     lines += ["[phases.stateful]", "max-steps = 6"]
     lines += ["[phases.stateful.generation]", f"max-examples = {3 * caller.examples}"]
     for name, values in words.items():
