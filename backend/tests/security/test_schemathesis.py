@@ -100,7 +100,10 @@ def owner_at_boundaries(estate: Estate) -> Caller:
 
 
 def reader(estate: Estate) -> Caller:
-    return member(estate, "read_only", "fuzzing,stateful")
+    caller = member(estate, "read_only", "fuzzing,stateful")
+    # Who may only read is refused the rest.
+    caller.reaches = 0.4
+    return caller
 
 
 def stranger(estate: Estate) -> Caller:
