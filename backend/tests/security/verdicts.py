@@ -50,6 +50,7 @@ SHOWN_LATELY = {
     "POST /auth/api-keys",
     "POST /auth/users",
     "POST /infrastructure/exports",
+    "POST /infrastructure/inboxes/{inbox_id}/rotate-password",
 }
 """What credentials must have been shown for in the last 15 minutes."""
 
