@@ -155,6 +155,11 @@ class TrialsDue(Event):
 
 
 @dataclass(frozen=True)
+class SubscriptionsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class BooksDue(Event):
     pass
 
