@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from app import clock
+from app.config import get_settings
+from app.database import models  # noqa: F401  # `clean` empties the tables that are known.
 from benchmarks import billing_lives
 from benchmarks.billing_lives import LIVES, Life
 from benchmarks.billing_replay import Replay, order, prepare
@@ -22,9 +25,6 @@ RECORDED = {life["name"]: life for life in billing_lives.read()}
 
 @pytest.fixture
 def clock_file(clean: None, tmp_path: Path) -> Iterator[Path]:
-    from app import clock
-    from app.config import get_settings
-
     yield prepare(tmp_path)
     clock.follow(get_settings().clock_offset_file)
 
