@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -205,6 +206,26 @@ def test_any_order_gives_the_same_books(starter: Customer) -> None:
             with transaction(tenant=ALL_TENANTS) as db:
                 stripe_events.apply(db, db.get_one(ProviderEvent, id_), payments())
         assert picture(starter) == before, f"seed {seed}"
+
+
+def test_eight_workers_at_once_give_the_same_books(starter: Customer) -> None:
+    set_bank(starter, "generic_decline")
+    renew(starter)
+    set_bank(starter, "ok")
+    later(starter, days=3, hours=1)
+    before = picture(starter)
+    forget(starter)
+    with transaction(tenant=ALL_TENANTS) as db:
+        ids = list(db.scalars(select(ProviderEvent.id))) * 2
+    random.Random(7).shuffle(ids)
+
+    def apply(id_: UUID) -> None:
+        with transaction(tenant=ALL_TENANTS) as db:
+            stripe_events.apply(db, db.get_one(ProviderEvent, id_), payments())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(apply, ids))
+    assert picture(starter) == before
 
 
 def picture(customer: Customer) -> tuple[Any, ...]:
