@@ -190,6 +190,11 @@ class TrialsDue(Event):
 
 
 @dataclass(frozen=True)
+class SubscriptionsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class BooksDue(Event):
     pass
 

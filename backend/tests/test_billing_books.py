@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Engine, delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
@@ -24,7 +25,7 @@ from app.database.models import (
     Tenant,
     Transaction,
 )
-from app.database.session import ALL_TENANTS, engine, transaction
+from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.services import event_store, ledger, reconciliation, refunds, stripe_events
 from app.services.billing_service import BillingService
@@ -78,9 +79,9 @@ def intent_of_the_charge(customer: Customer) -> str:
     "statement",
     ["UPDATE transaction_history SET amount = 0", "DELETE FROM transaction_history"],
 )
-def test_the_ledger_only_grows(starter: Customer, statement: str) -> None:
+def test_the_ledger_only_grows(starter: Customer, owner: Engine, statement: str) -> None:
     assert charges(starter) == [9_700]
-    with engine.connect() as connection, pytest.raises(DBAPIError, match="append-only"):
+    with owner.connect() as connection, pytest.raises(DBAPIError, match="append-only"):
         connection.execute(text("SELECT set_config('app.tenant', '*', true)"))
         connection.execute(text(statement))
     assert charges(starter) == [9_700]
@@ -118,11 +119,13 @@ def newest_intent(customer: Customer) -> str:
     return str(found[0]["payment_intent"])
 
 
-def test_the_audit_finds_what_is_missing_and_what_is_too_much(starter: Customer) -> None:
+def test_the_audit_finds_what_is_missing_and_what_is_too_much(
+    starter: Customer, owner: Engine
+) -> None:
     with transaction(tenant=ALL_TENANTS) as db:
         tenant = UUID(starter.tenant_id)
         ledger.append(db, tenant, [ledger.Movement("charge", "ch_invented", 1, "usd")])
-    with engine.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(text("SELECT set_config('app.tenant', '*', true)"))
         connection.execute(text("ALTER TABLE transaction_history DISABLE TRIGGER append_only"))
         connection.execute(
@@ -187,7 +190,7 @@ def run_refused(*words: str) -> int:
 # Events in any order ----------------------------------------------------------------------------
 
 
-def test_any_order_gives_the_same_books(starter: Customer) -> None:
+def test_any_order_gives_the_same_books(starter: Customer, owner: Engine) -> None:
     """Every mirrored row is thrown away and made anew from shuffled, doubled events."""
     set_bank(starter, "generic_decline")
     renew(starter)
@@ -197,7 +200,7 @@ def test_any_order_gives_the_same_books(starter: Customer) -> None:
     quiet(starter)
     before = picture(starter)
     for seed in range(4):
-        forget(starter)
+        forget(starter, owner)
         with transaction(tenant=ALL_TENANTS) as db:
             ids = list(db.scalars(select(ProviderEvent.id))) * 2
         random.Random(seed).shuffle(ids)
@@ -205,6 +208,26 @@ def test_any_order_gives_the_same_books(starter: Customer) -> None:
             with transaction(tenant=ALL_TENANTS) as db:
                 stripe_events.apply(db, db.get_one(ProviderEvent, id_), payments())
         assert picture(starter) == before, f"seed {seed}"
+
+
+def test_eight_workers_at_once_give_the_same_books(starter: Customer, owner: Engine) -> None:
+    set_bank(starter, "generic_decline")
+    renew(starter)
+    set_bank(starter, "ok")
+    later(starter, days=3, hours=1)
+    before = picture(starter)
+    forget(starter, owner)
+    with transaction(tenant=ALL_TENANTS) as db:
+        ids = list(db.scalars(select(ProviderEvent.id))) * 2
+    random.Random(7).shuffle(ids)
+
+    def apply(id_: UUID) -> None:
+        with transaction(tenant=ALL_TENANTS) as db:
+            stripe_events.apply(db, db.get_one(ProviderEvent, id_), payments())
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(apply, ids))
+    assert picture(starter) == before
 
 
 def picture(customer: Customer) -> tuple[Any, ...]:
@@ -232,10 +255,10 @@ def picture(customer: Customer) -> tuple[Any, ...]:
         )
 
 
-def forget(customer: Customer) -> None:
+def forget(customer: Customer, owner: Engine) -> None:
     """Lose everything that was mirrored, as a restored backup would have."""
     tenant_id = UUID(customer.tenant_id)
-    with engine.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(text("TRUNCATE transaction_history"))
     with transaction(tenant=ALL_TENANTS) as db:
         for table in (Invoice, PaymentMethod, Refund, BillingNotice):
@@ -287,14 +310,16 @@ def test_a_night_finds_and_repairs_what_never_came(starter: Customer, deaf: Any)
     assert (told["missed_events"], told["repaired"]) == (0, [])
 
 
-def test_books_older_than_the_events_are_repaired_too(starter: Customer, deaf: Any) -> None:
+def test_books_older_than_the_events_are_repaired_too(
+    starter: Customer, deaf: Any, owner: Engine
+) -> None:
     """Stripe keeps events for a month; the objects themselves stay."""
     starter.buy_domain()
     deaf(on=True)
     renew(starter)
     deaf(on=False)
     later(starter, days=5)
-    forget(starter)
+    forget(starter, owner)
     with transaction(tenant=ALL_TENANTS) as db:
         repairs = reconciliation.reconcile(UUID(starter.tenant_id), db, payments())
     assert repairs.any
@@ -316,14 +341,14 @@ def test_the_calendar_reconciles_every_account(starter: Customer, deaf: Any) -> 
     assert "Your receipt: 97.00 USD" in letters(starter)
 
 
-def test_replay_by_command(starter: Customer) -> None:
+def test_replay_by_command(starter: Customer, owner: Engine) -> None:
     with transaction(tenant=ALL_TENANTS) as db:
         found = db.scalars(
             select(ProviderEvent.provider_id).where(ProviderEvent.event_type == "invoice.paid")
         ).all()
         db.execute(delete(ProviderEvent).where(ProviderEvent.provider_id == found[0]))
     before = picture(starter)
-    with engine.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(text("TRUNCATE transaction_history"))
     with transaction(tenant=ALL_TENANTS) as db:
         charged = db.scalars(

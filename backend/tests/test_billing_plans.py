@@ -372,6 +372,21 @@ def test_cards_are_added_chosen_and_removed(starter: Customer, other: Customer) 
     assert (left["id"], left["is_default"]) == (visa["id"], True)
 
 
+def test_a_card_that_is_detached_at_stripe_is_gone_here(starter: Customer) -> None:
+    intent = starter.post("/billing/setup-intent")
+    starter.confirm("setup_intent", intent, "pm_card_amex").raise_for_status()
+    quiet(starter)
+    visa = at_stripe(starter, "payment_methods", customer=customer_id(starter))["data"][-1]
+    httpx.post(
+        f"{starter.world.sandbox_url}/stripe/v1/payment_methods/{visa['id']}/detach",
+        headers={"Authorization": "Bearer sk_test_sandbox"},
+        timeout=10,
+    ).raise_for_status()
+    quiet(starter)
+    (left,) = starter.get("/billing/payment-methods")
+    assert (left["card_brand"], left["is_default"]) == ("amex", True)
+
+
 def test_of_two_confirmed_cards_the_later_one_pays_whichever_is_told_first(
     signed_in: Customer, world: Running
 ) -> None:

@@ -25,6 +25,7 @@ from app.services import (
     payment_methods,
     refunds,
     stripe_events,
+    stripe_handlers,
     subscription_state,
 )
 from app.services.subscription_service import lock
@@ -150,7 +151,7 @@ def reconcile(tenant_id: UUID, db: Session, payments: ports.PaymentGateway) -> R
         if invoice.status != "draft" or invoice.id in known:
             repairs.invoices += dunning.mirror_invoice(tenant, invoice, db)
     for charge in payments.charges_of(customer):
-        repairs.movements += stripe_events.book_charge(tenant, charge, db, payments)
+        repairs.movements += stripe_handlers.book_charge(tenant, charge, db, payments)
         if charge.captured:
             for refund in payments.refunds_of(charge.id):
                 repairs.movements += refunds.mirror(tenant, refund, db)

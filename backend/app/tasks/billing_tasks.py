@@ -25,6 +25,7 @@ from app.services import (
     reconciliation,
     refunds,
     stripe_events,
+    stripe_handlers,
     subscription_state,
 )
 from app.services.billing_service import BillingService
@@ -107,7 +108,7 @@ def remind_of_trials(db: Session) -> None:
     for tenant in ending:
         left = tenant.trial_ends_at - now
         days = next(days for days in REMINDERS if left <= timedelta(days=days))
-        stripe_events.remind_of_trial(tenant, days, db)
+        stripe_handlers.remind_of_trial(tenant, days, db)
 
 
 @task("billing.begin_scheduled_plans")

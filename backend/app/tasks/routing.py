@@ -44,9 +44,10 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant",),
         # The calendar
-        e.TrialsDue: ("billing.expire_trials", "billing.begin_scheduled_plans"),
+        e.TrialsDue: ("billing.expire_trials",),
+        e.SubscriptionsDue: ("billing.remind_of_trials", "billing.begin_scheduled_plans"),
         e.BooksDue: ("billing.reconcile",),
-        e.HoldsDue: ("billing.release_stale_holds", "billing.remind_of_trials"),
+        e.HoldsDue: ("billing.release_stale_holds",),
         e.WarmupDue: ("provisioning.advance_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),

@@ -76,7 +76,8 @@ def test_the_limit_of_a_body_is_exact(api: httpx.Client, chunked: bool) -> None:
 def test_bodies_that_exhaust(api: httpx.Client, name: str, body: bytes, status: int) -> None:
     began = time.perf_counter()
     refused(api.post(LOGIN, content=body, headers=JSON), status)
-    assert time.perf_counter() - began < 2, name
+    # Linear work takes milliseconds; what explodes takes minutes, on any machine.
+    assert time.perf_counter() - began < 20, name
 
 
 @pytest.mark.parametrize("count", [1, 100])
