@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
+from app.database.session import ALL_TENANTS, transaction
 from app.rules import dunning
 from app.rules.dunning import Debt, Verdict
+from app.services.operator_service import OperatorService
 from tests.fixtures.customer import Customer
 from tests.fixtures.money import (
     alerts,
@@ -168,17 +171,14 @@ def test_paying_on_stripes_own_page_lifts_it_too(starter: Customer) -> None:
     assert standing(starter) == ("active", False, None)
 
 
-def test_money_does_not_lift_what_a_person_has_done(
-    starter: Customer, operator: httpx.Client
-) -> None:
+def test_money_does_not_lift_what_a_person_has_done(starter: Customer) -> None:
     set_bank(starter, "generic_decline")
     renew(starter)
     later(starter, days=9)
     later(starter, days=1)
     assert standing(starter)[2] == "payment_failed"
-    operator.post(
-        f"/admin/tenants/{starter.tenant_id}/suspend", json={"reason": "spam_complaint"}
-    ).raise_for_status()
+    with transaction(tenant=ALL_TENANTS) as db:
+        OperatorService.suspend(UUID(starter.tenant_id), "spam_complaint", db)
     page = open_invoice(starter)["hosted_invoice_url"]
     httpx.post(page, data={"card": "pm_card_visa"}, timeout=20).raise_for_status()
     quiet(starter)

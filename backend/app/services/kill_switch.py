@@ -160,6 +160,7 @@ def _lock(tenant: Tenant, db: Session) -> Tenant:
     return db.scalars(
         select(Tenant)
         .where(Tenant.id == tenant.id)
-        .with_for_update()
+        # The weak lock: others may refer to the tenant meanwhile, as a row of theirs does.
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one()

@@ -103,7 +103,7 @@ NEEDS_ENTITLEMENT = {"POST /billing/domain-purchase-intent", "POST /infrastructu
 OTHERWISE = {
     # Nobody here has a card on file, a subscription or an open invoice.
     "POST /billing/upgrade": {402},
-    "GET /billing/upgrade/preview": {200, 402},
+    "GET /billing/upgrade/preview": {200, 402, 409},
     "POST /billing/cancel": {409},
     "POST /billing/resume": {402, 409},
     "POST /billing/invoices/{invoice_id}/pay": {409},
