@@ -24,7 +24,7 @@ from uuid import UUID
 
 import httpx
 
-from benchmarks.billing_stage import UNHURRIED, stage
+from benchmarks.billing.stage import UNHURRIED, stage
 from tests.fixtures.world import Running
 
 RUNS = 1_000
@@ -94,7 +94,7 @@ class Outcome:
 def workshop() -> Iterator[Any]:
     """A process that forks workers; `order -> result`."""
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.billing_crash_worker"],
+        [sys.executable, "-m", "benchmarks.billing.crash_worker"],
         cwd=Path(__file__).parents[1],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

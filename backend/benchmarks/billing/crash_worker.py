@@ -1,6 +1,6 @@
 """A worker that dies by SIGKILL at a given step, for the crash harness.
 
-`python -m benchmarks.billing_crash_worker` reads one order a line from standard input, forks a
+`python -m benchmarks.billing.crash_worker` reads one order a line from standard input, forks a
 child for it and says in one line how the child ended. Steps are the edges of everything that leaves
 the process: each call of a provider before it and after it, each commit before it and after it.
 """
