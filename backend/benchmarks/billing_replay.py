@@ -1,6 +1,6 @@
 """`python -m benchmarks.billing_replay [orders]`: recorded lives in random orders, one ledger each.
 
-Ten lives were lived through the product and recorded (benchmarks/billing_lives.py). Each is told
+Ten lives were lived through the product and recorded (benchmarks/billing/lives.py). Each is told
 again from its events: late, doubled, shuffled, some dropped and redelivered at the end. Meanwhile
 Stripe's present goes on: whoever asks it sees the objects as they were at that moment of the life,
 half-way states included. Whatever the order, the ledger must be the recorded one, to the hash.
@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from benchmarks import billing_lives
-from benchmarks.billing_lives import Life
-from benchmarks.billing_stage import databases
+from benchmarks.billing import lives
+from benchmarks.billing.lives import Life
+from benchmarks.billing.stage import databases
 
 ORDERS = 10_000
 PROCESSES = 4
@@ -72,7 +72,7 @@ class Replay:
 
     def __init__(self, life: Life, clock_file: Path) -> None:
         from app.services import stripe_events
-        from benchmarks.billing_recorded import RecordedStripe
+        from benchmarks.billing.recorded import RecordedStripe
 
         self._life, self._clock_file = life, clock_file
         self._stripe = RecordedStripe(life["events"])
@@ -199,10 +199,9 @@ def prepare(folder: Path) -> Path:
 
 def tell(seeds: list[int]) -> tuple[int, list[str]]:
     """How many events were handled, and what went wrong; each seed is one order of one life."""
-    lives = billing_lives.read()
     with tempfile.TemporaryDirectory() as folder:
         file = prepare(Path(folder))
-        replays = [Replay(life, file) for life in lives]
+        replays = [Replay(life, file) for life in lives.read()]
         handled, wrong = 0, []
         for seed in seeds:
             replay = replays[seed % len(replays)]
@@ -225,12 +224,12 @@ def main() -> None:
     handled = sum(count for count, _ in results)
     wrong = [one for _, found in results for one in found]
     seconds = time.perf_counter() - began
-    lives = billing_lives.read()
+    told = lives.read()
     print(
         json.dumps(
             {
-                "lives": len(lives),
-                "movements": sum(life["movements"] for life in lives),
+                "lives": len(told),
+                "movements": sum(life["movements"] for life in told),
                 "orders": orders,
                 "events handled": handled,
                 "other ledgers": len(wrong),

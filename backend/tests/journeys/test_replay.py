@@ -15,12 +15,12 @@ import pytest
 from app import clock
 from app.config import get_settings
 from app.database import models  # noqa: F401  # `clean` empties the tables that are known.
-from benchmarks import billing_lives
-from benchmarks.billing_lives import LIVES, Life
+from benchmarks.billing import lives
+from benchmarks.billing.lives import LIVES, Life
 from benchmarks.billing_replay import Replay, order, prepare
 
 ORDERS = 2
-RECORDED = {life["name"]: life for life in billing_lives.read()}
+RECORDED = {life["name"]: life for life in lives.read()}
 
 
 @pytest.fixture

@@ -15,6 +15,13 @@ from uuid import UUID
 from tests.fixtures.customer import Customer
 from tests.fixtures.world import Running
 
+UNHURRIED = {
+    "NAMECHEAP_CALLS_PER_MINUTE": "1000000",
+    "NAMECHEAP_CALLS_PER_HOUR": "1000000",
+    "NAMECHEAP_CALLS_PER_DAY": "1000000",
+}
+"""Days pass in seconds here, so the registrar's windows of real time mean nothing."""
+
 
 @contextmanager
 def databases() -> Iterator[None]:
@@ -61,10 +68,7 @@ def stage() -> Iterator[Running]:
             "DNS_RESOLVERS": f"127.0.0.1:{sandbox.ports['dns']}",
             "SMTP_URL": f"smtp://127.0.0.1:{sandbox.ports['mx']}",
             "SUBMISSION_PORT": str(sandbox.ports["submission"]),
-            # Days pass in seconds, so the registrar's windows of real time mean nothing here.
-            "NAMECHEAP_CALLS_PER_MINUTE": "1000000",
-            "NAMECHEAP_CALLS_PER_HOUR": "1000000",
-            "NAMECHEAP_CALLS_PER_DAY": "1000000",
+            **UNHURRIED,
         }
         from app.config import get_settings
 

@@ -1,6 +1,6 @@
 """Ten lives of tenants, lived through the product once and recorded with every event of Stripe.
 
-`python -m benchmarks.billing_lives` records them anew into tests/journeys/lives.json.gz.
+`python -m benchmarks.billing.lives` records them anew into tests/journeys/lives.json.gz.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from uuid import UUID
 
 import httpx
 
-from benchmarks.billing_stage import newcomer, stage
+from benchmarks.billing.stage import newcomer, stage
 from tests.fixtures.customer import Customer
 
-RECORDING = Path(__file__).parents[1] / "tests/journeys/lives.json.gz"
+RECORDING = Path(__file__).parents[2] / "tests/journeys/lives.json.gz"
 Life = dict[str, Any]
 
 
