@@ -101,7 +101,8 @@ def workshop() -> Iterator[Any]:
         text=True,
         env={**os.environ, **UNHURRIED, "LOG_LEVEL": "CRITICAL"},
     ) as made:
-        assert made.stdin is not None and made.stdout is not None
+        assert made.stdin is not None
+        assert made.stdout is not None
         told, orders = made.stdout, made.stdin
 
         def hire(**order: Any) -> dict[str, Any]:

@@ -128,7 +128,9 @@ def test_a_lie_in_a_signed_body_has_no_effect(
 ) -> None:
     """Only what Stripe says when it is asked counts."""
     listed = {"invoice": "invoices", "charge": "charges", "customer": "subscriptions"}
-    about = at_stripe(starter, listed[kind.split(".")[0]], customer=customer_id(starter))["data"][0]
+    about = at_stripe(
+        starter, listed[kind.split(".", maxsplit=1)[0]], customer=customer_id(starter)
+    )["data"][0]
     before = books(starter)
     assert deliver(starter, event(kind, {**about, **lie})).is_success
     starter.drain()

@@ -137,5 +137,4 @@ def test_four_hundred_days(
     assert domain["domain_name"]
     invariants()
     record_property("seconds", round(seconds, 1))
-    print(f"{life.day:.0f} days, {life.stops} stops, {sum(paid.values())} charges, {seconds:.1f} s")
     assert seconds < SECONDS
