@@ -17,7 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -39,6 +39,7 @@ CALLS = (
     ("stripe", "GET .*/payment_intents/"),
     ("stripe", "POST .*/capture"),
     ("stripe", "POST .*/cancel"),
+    ("stripe", "POST .*/refunds"),
     ("stripe", "GET .*/charges/"),
     ("namecheap", "Command=namecheap.domains.check"),
     ("namecheap", "Command=namecheap.domains.getInfo"),
@@ -62,6 +63,8 @@ class Plan:
     """Whether the buyer comes back from paying; else Stripe's event alone begins the purchase."""
     kills: list[int]
     faults: list[tuple[str, str, str]]
+    automatic: bool = False
+    """Whether the price is charged at once and refunded on failure, instead of held."""
 
 
 def plan(seed: int) -> Plan:
@@ -75,6 +78,7 @@ def plan(seed: int) -> Plan:
             (*chance.choice(CALLS), chance.choice(MODES))
             for _ in range(chance.choice((0, 1, 1, 2)))
         ],
+        automatic=chance.random() < 0.25,
     )
 
 
@@ -142,6 +146,7 @@ def place_order(world: Running, wanted: Plan) -> tuple[UUID, UUID]:
     """A tenant on trial with an offer whose price is held."""
     from app.database.models import Tenant
     from app.database.session import ALL_TENANTS, transaction
+    from app.integrations import ports
     from app.services.billing_service import BillingService
     from app.services.subscription_service import SubscriptionService
 
@@ -153,7 +158,11 @@ def place_order(world: Running, wanted: Plan) -> tuple[UUID, UUID]:
         SubscriptionService.open_account(tenant, db, email=tenant.company_email)
     with transaction(tenant=ALL_TENANTS) as db:
         tenant = db.get_one(Tenant, tenant.id)
-        purchase, intent = BillingService.request_domain_purchase(tenant, name, 1, db)
+        providers = ports.current()
+        platform = replace(providers.platform, automatic_capture=wanted.automatic)
+        purchase, intent = BillingService.request_domain_purchase(
+            tenant, name, 1, db, providers=replace(providers, platform=platform)
+        )
     httpx.post(
         f"{world.sandbox_url}/stripe/v1/payment_intents/{intent.id}/confirm",
         data={"client_secret": intent.client_secret, "payment_method": "pm_card_visa"},
@@ -279,6 +288,7 @@ def main() -> None:
                 "runs": len(outcomes),
                 "kills": sum(died.values()),
                 "different places of death": len(died),
+                "charged at once": sum(plan(one.seed).automatic for one in outcomes),
                 "provider faults": sum(len(plan(one.seed).faults) for one in outcomes),
                 "ended": dict(Counter(one.ended for one in outcomes)),
                 "double charges": count("double charge"),

@@ -162,12 +162,12 @@ def action_required(told: Told) -> None:
 def finalisation_failed(told: Told) -> None:
     _mirror_invoice(told, told.id)
     error = told.body.get("last_finalization_error") or {}
+    why = str(error.get("message") or "no reason given").rstrip(".")
     notices.alert(
         told.db,
         "finalization_failed",
         told.id,
-        f"Invoice {told.id} could not be finalised: {error.get('message') or 'no reason given'}."
-        " Until it is, nothing is charged.",
+        f"Invoice {told.id} could not be finalised: {why}. Until it is, nothing is charged.",
         tenant_id=told.tenant.id,
     )
 

@@ -30,6 +30,8 @@ def settings_are_put_back(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "world" in request.fixturenames:
         world: Running = request.getfixturevalue("world")
-        world.control("stripe/settings", retry_days=[3, 5], after_retries="mark_unpaid")
+        world.control(
+            "stripe/settings", retry_days=[3, 5], after_retries="mark_unpaid", refunds="succeeded"
+        )
         price = str(TLDS["com"].register)
         world.control("namecheap/settings", prices={"com": {"register": price}})

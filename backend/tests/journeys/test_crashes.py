@@ -44,6 +44,13 @@ def test_a_worker_is_killed_where_it_was_told(world: Running, hire: Any, kill_at
     assert (outcome.ended, outcome.complaints) == ("bought", [])
 
 
+def test_what_was_charged_at_once_is_given_back_once(world: Running, hire: Any) -> None:
+    faults = [("stripe", "POST .*/refunds", "fail_after"), ("stripe", "POST .*/refunds", "reset")]
+    wanted = Plan(2_000, gone=True, browser=True, kills=[60, 90], faults=faults, automatic=True)
+    outcome = billing_crash.run(world, hire, wanted)
+    assert (outcome.ended, outcome.complaints) == ("let go", [])
+
+
 def test_the_judge_sees_a_second_charge(world: Running, hire: Any) -> None:
     wanted = Plan(1_000, gone=False, browser=True, kills=[], faults=[])
     tenant_id, purchase = billing_crash.place_order(world, wanted)

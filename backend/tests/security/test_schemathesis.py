@@ -66,7 +66,7 @@ class Caller:
     examples: int = EXAMPLES
     seconds: int | None = None
     """The phases are repeated until then."""
-    reaches: float = 0.75
+    reaches: float = 0.65
     """The part of the operations that must have succeeded at least once, or little was seen."""
 
 
