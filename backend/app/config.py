@@ -137,6 +137,10 @@ class Settings(_Group):
     submission_host: str = "127.0.0.1"
     submission_port: int = 1587
     dns_resolvers: CommaList = Field(default=[])
+    # Zones of domain blocklists; a name that one of them holds is not sold. Empty asks nobody.
+    domain_blocklists: CommaList = Field(default=["dbl.spamhaus.org", "multi.surbl.org"])
+    # Who registers names for us.
+    registrar: Literal["namecheap"] = "namecheap"
     smtp_url: str = "smtp://127.0.0.1:1025"
     mail_from: str = "InboxGrove <noreply@inboxgrove.test>"
     # Who is written to when a person must look: disputes, losses, drift.

@@ -85,6 +85,8 @@ class FakeRegistrar:
 
     accidents: Accidents
     name: str = "namecheap"
+    names_per_call: int = 50
+    protected: set[str] = field(default_factory=set)
     ours: dict[str, ports.Registration] = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
     prices: dict[str, int] = field(default_factory=dict)
@@ -135,6 +137,9 @@ class FakeRegistrar:
                 expires_at=now + timedelta(days=365 * years),
             )
             return self.ours[name]
+
+    def protect(self, domain_name: str) -> None:
+        self.accidents.around("protect", lambda: self.protected.add(domain_name))
 
     def find(self, domain_name: str) -> ports.Registration | None:
         return self.accidents.around("find", lambda: self.ours.get(domain_name))

@@ -159,6 +159,7 @@ def _sandbox_groups(
         "CLOUDFLARE_ACCOUNT_ID": "sandbox-account",
         # Zones at the real Cloudflare are answered by the real name servers.
         "DNS_RESOLVERS": f"{HOST}:{ports[DNS]}",
+        "DOMAIN_BLOCKLISTS": "dbl.test",
     }
     mail = {
         "KUMO_ADMIN_URLS": f"{sandbox_url}/kumomta",

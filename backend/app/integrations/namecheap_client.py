@@ -26,6 +26,7 @@ CONTACTS = ("Registrant", "Tech", "Admin", "AuxBilling")
 
 class NamecheapClient:
     name = "namecheap"
+    names_per_call = CHECK_AT_ONCE
 
     def __init__(
         self,
@@ -68,7 +69,9 @@ class NamecheapClient:
             return []
         if len(names) > CHECK_AT_ONCE:
             raise Invalid(f"At most {CHECK_AT_ONCE} names at once.")
-        results = self._wire.ask("namecheap.domains.check", _checked, DomainList=",".join(names))
+        # Only a search leaves room for others; what belongs to an order may use all there is.
+        ask = self._wire.ask if fresh else self._wire.browse
+        results = ask("namecheap.domains.check", _checked, DomainList=",".join(names))
         return [self._offer(n, results.get(n.lower()), years, fresh=fresh) for n in names]
 
     def _offer(self, name: str, result: Offer | None, years: int, *, fresh: bool) -> Offer:
@@ -164,6 +167,27 @@ class NamecheapClient:
         if not done:
             raise ProviderFailed(provider=PROVIDER, reason="the name servers were not set")
 
+    def protect(self, domain_name: str) -> None:
+        """Privacy comes with the order; it is looked at here, because an order can lose it."""
+        privacy = self._wire.ask("namecheap.domains.getInfo", _privacy, DomainName=domain_name)
+        if privacy is not None:
+            shown = self._wire.ask(
+                "namecheap.whoisguard.enable",
+                lambda root: xml.yes(xml.first(root, "WhoisguardEnableResult"), "IsSuccess"),
+                WhoisguardID=privacy,
+                ForwardedToEmail=self._registrant["email"],
+            )
+            if not shown:
+                raise ProviderFailed(provider=PROVIDER, reason="privacy was not switched on")
+        locked = self._wire.ask(
+            "namecheap.domains.setRegistrarLock",
+            lambda root: xml.yes(xml.first(root, "DomainSetRegistrarLockResult"), "IsSuccess"),
+            DomainName=domain_name,
+            LockAction="LOCK",
+        )
+        if not locked:
+            raise ProviderFailed(provider=PROVIDER, reason="the name was not locked")
+
     def balance_cents(self) -> int:
         return self._wire.ask("namecheap.users.getBalances", _available_balance)
 
@@ -231,6 +255,14 @@ def _registration(domain_name: str, root: Element) -> Registration | None:
         created_at=xml.day(xml.text(result, "CreatedDate")),
         expires_at=xml.day(_details_expiry(result)),
     )
+
+
+def _privacy(root: Element) -> str | None:
+    """The id of privacy that must be switched on; None when it is on, or the name has none."""
+    guard = next(xml.elements(xml.first(root, "DomainGetInfoResult"), "Whoisguard"), None)
+    if guard is None or xml.yes(guard, "Enabled"):
+        return None
+    return xml.text(guard, "ID") or None
 
 
 def _details_expiry(result: Element) -> str:

@@ -13,6 +13,14 @@ from app.errors import ProviderUnavailable
 WINDOWS = ((60, 20), (3600, 700), (86_400, 8_000))
 """(seconds, calls), as Namecheap's own SDK documents them; the longest window stands last."""
 
+RESERVE = 0.25
+"""The part of each window that is kept for orders: a purchase takes about five calls."""
+
+
+def _kept(calls: int) -> int:
+    return round(calls * RESERVE)
+
+
 # The moments of past calls in one sorted set: a window is full while its n-th newest call lies
 # inside. All windows are looked at before the call is noted, in one step no other process splits.
 _SCRIPT = """
@@ -39,16 +47,23 @@ class RateLimit:
     ) -> None:
         self._redis, self._key = redis, key
         self._windows = [number for window in windows for number in window]
+        self._searching = [
+            number
+            for seconds, calls in windows
+            for number in (seconds, max(1, calls - _kept(calls)))
+        ]
 
-    def take(self, *, patience: float = 5.0) -> None:
+    def take(self, *, patience: float = 5.0, reserve: bool = False) -> None:
         """Wait up to `patience` seconds for room. Raises ProviderUnavailable when there is none.
 
+        With `reserve` a part of each window is left to others: searches must not hold up orders.
         Without Redis the call goes ahead: Namecheap's own limiter answers before it acts.
         """
         deadline = time.monotonic() + patience
+        windows = self._searching if reserve else self._windows
         while True:
             try:
-                wait = self._redis.eval(_SCRIPT, 1, self._key, uuid4().hex, *self._windows)
+                wait = self._redis.eval(_SCRIPT, 1, self._key, uuid4().hex, *windows)
             except RedisError:
                 return
             seconds = int(str(wait)) / 1000

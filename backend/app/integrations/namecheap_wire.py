@@ -20,23 +20,22 @@ from app.integrations import namecheap_xml as xml
 from app.integrations.namecheap_limits import RateLimit
 
 PROVIDER = "Namecheap"
-READING = httpx.Timeout(30.0, connect=5.0)
+READING = httpx.Timeout(90.0, connect=5.0)
 BUYING = httpx.Timeout(90.0, connect=5.0)
 """The documented sample of a registration took half a minute."""
+
+TRIES = 3
+"""How often a command is given that the limiter turned away, which proves that nothing was done."""
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 
-class _LineBroke(Exception):
-    """The connection or a proxy failed, so a question may be asked again at once."""
-
-    def __init__(self, *, provider: str, reason: str) -> None:
-        super().__init__(f"{provider}: {reason}")
-        self.reason = reason
+class _TurnedAway(Exception):
+    """HTTP 405, the limiter's answer."""
 
 
-_Lost = type[ProviderUnavailable] | type[_LineBroke]
+_Lost = type[ProviderUnavailable]
 
 
 class Wire:
@@ -56,22 +55,40 @@ class Wire:
         self._reading, self._buying = reading, buying
 
     def ask(self, command: str, read: Callable[[Element], T], **params: str) -> T:
-        """A command that may be given twice; it is, once, when the line breaks.
+        """A command that may be given again later, by whoever calls.
 
         Raises ProviderFailed (`numbers` in its details) and ProviderUnavailable.
         """
-        try:
-            for attempt in stamina.retry_context(on=_LineBroke, attempts=2, timeout=None):
-                with attempt:
-                    root = self._exchange(command, params, self._reading, _LineBroke)
-        except _LineBroke as broke:
-            raise ProviderUnavailable(provider=PROVIDER, reason=broke.reason) from None
-        return self._understood(root, read, ProviderUnavailable)
+        return self._do(command, read, params, self._reading, ProviderUnavailable, reserve=False)
+
+    def browse(self, command: str, read: Callable[[Element], T], **params: str) -> T:
+        """A question that nobody's money waits for: it leaves room for orders."""
+        return self._do(command, read, params, self._reading, ProviderUnavailable, reserve=True)
 
     def buy(self, command: str, read: Callable[[Element], T], **params: str) -> T:
-        """A command that costs money; never repeated. Raises OutcomeUnknown as well."""
-        root = self._exchange(command, params, self._buying, OutcomeUnknown)
-        return self._understood(root, read, OutcomeUnknown)
+        """A command that costs money; repeated after 405 only. Raises OutcomeUnknown as well."""
+        return self._do(command, read, params, self._buying, OutcomeUnknown, reserve=False)
+
+    def _do(
+        self,
+        command: str,
+        read: Callable[[Element], T],
+        params: Mapping[str, str],
+        timeout: httpx.Timeout,
+        lost: _Lost,
+        *,
+        reserve: bool,
+    ) -> T:
+        try:
+            for attempt in stamina.retry_context(
+                on=_TurnedAway, attempts=TRIES, wait_initial=0.5, wait_max=5.0, timeout=None
+            ):
+                with attempt:
+                    self._limit.take(reserve=reserve)
+                    root = self._exchange(command, params, timeout, lost)
+        except _TurnedAway:
+            raise ProviderUnavailable(provider=PROVIDER, reason="rate limit") from None
+        return self._understood(root, read, lost)
 
     def _exchange(
         self,
@@ -80,11 +97,7 @@ class Wire:
         timeout: httpx.Timeout,
         lost: _Lost,
     ) -> Element:
-        self._limit.take()
         form = {**self._account, "Command": command, **params}
-        unclear: type[ProviderUnavailable] = (
-            OutcomeUnknown if lost is OutcomeUnknown else ProviderUnavailable
-        )
         # Each error is raised from None: what httpx raises carries the form, and so the key.
         try:
             with self._http.stream(
@@ -94,19 +107,16 @@ class Wire:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             # Nothing was sent, so nothing happened.
             raise ProviderUnavailable(provider=PROVIDER, reason=type(error).__name__) from None
-        except httpx.TimeoutException as error:
-            # Whoever was slow once is not asked to be slow again.
-            raise unclear(provider=PROVIDER, reason=type(error).__name__) from None
         except httpx.HTTPError as error:
             raise lost(provider=PROVIDER, reason=type(error).__name__) from None
         if answer.status_code == httpx.codes.METHOD_NOT_ALLOWED:
-            raise ProviderUnavailable(provider=PROVIDER, reason="rate limit")
+            raise _TurnedAway
         if not answer.is_success:
             raise lost(provider=PROVIDER, reason=f"HTTP {answer.status_code}")
-        root = self._understood(body, xml.parse, unclear)
+        root = self._understood(body, xml.parse, lost)
         told = xml.errors(root)
         if told:
-            raise self._refusal(told, unclear)
+            raise self._refusal(told, lost)
         return root
 
     def _refusal(

@@ -7,11 +7,11 @@ Money is integer cents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from app.integrations.payments import (
     Card,
@@ -77,6 +77,8 @@ class Registration:
 
 class Registrar(Protocol):
     name: str
+    names_per_call: int
+    """How many names one call of its check tells about: what a kept answer saves."""
 
     def offers(self, names: Sequence[str], years: int = 1) -> list[Offer]:
         """Availability and price, in the order asked; at most 50 names."""
@@ -96,7 +98,19 @@ class Registrar(Protocol):
         ...
 
     def set_nameservers(self, domain_name: str, name_servers: Sequence[str]) -> None: ...
+    def protect(self, domain_name: str) -> None:
+        """Lock the name against transfers and hide its registrant; safe to repeat."""
+        ...
+
     def balance_cents(self) -> int: ...
+
+
+class Shelf(Protocol):
+    """Answers kept for an hour, as JSON by kind and name; losing them costs only time."""
+
+    def read(self, kind: str, names: Sequence[str]) -> dict[str, Any]: ...
+    def keep(self, kind: str, answers: Mapping[str, Any]) -> None: ...
+    def forget(self, kind: str, name: str) -> None: ...
 
 
 # DNS --------------------------------------------------------------------------------------------
@@ -236,6 +250,8 @@ class Platform:
     """Whether a domain's price is charged at once and refunded on failure, instead of held."""
     alert_email: str = ""
     """Who is written to when a person must look; nobody when empty."""
+    domain_blocklists: tuple[str, ...] = ()
+    """Zones of the blocklists a name is looked up in before it is sold."""
 
 
 @dataclass(frozen=True)
@@ -250,6 +266,8 @@ class Providers:
     resolver: DNSResolver
     mail: MailPlatform
     mailer: Mailer
+    shelf: Shelf | None = None
+    """Where search answers are kept; without one everything is asked each time."""
     closing: tuple[Callable[[], object], ...] = ()
     """What gives the connections of these back."""
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from app import errors
-from app.integrations import ports
+from app.integrations import dnsbl, ports
 from app.rules import hostnames, pricing
+from app.rules.listings import Verdict
+from app.utils import monitoring
 
 MAX_YEARS = 10
 """No registry lets a name run longer ahead."""
+
+_OFFERS, _VERDICTS = "offer", "blocklists"
+_LISTED = "it is on a blocklist of domains, so mail from it would be refused"
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Listing:
     reason: str | None = None
     suggested: bool = False
     """We thought of it, because what was asked for is taken."""
+    blocklisted: bool | None = None
+    """Whether a blocklist of domains holds it; None when nobody can know."""
 
 
 class RegistrarService:
@@ -68,6 +77,9 @@ class RegistrarService:
         except hostnames.BadName as error:
             raise errors.Invalid(f"{error}.", domain_name=domain_name) from None
         (offer,) = providers.registrar.offers([name], years)
+        if providers.shelf is not None:
+            # Somebody is about to buy it: those who search now hear the present.
+            providers.shelf.forget(_OFFERS, name)
         if not offer.available and not offer.premium:
             why = None if offer.reason is None else f"{name} cannot be bought: {offer.reason}."
             raise errors.DomainTaken(why, domain_name=name)
@@ -76,6 +88,8 @@ class RegistrarService:
             reason = reason or "a premium name is bought for one year"
         if reason is not None or offer.price_cents is None:
             raise errors.Invalid(f"{name} cannot be bought here: {reason}.", domain_name=name)
+        if blocklisted([name], providers)[name]:
+            raise errors.Invalid(f"{name} cannot be bought here: {_LISTED}.", domain_name=name)
         price = _retail(offer.price_cents, providers.platform)
         if offer.premium and not premium_confirmed:
             raise errors.PremiumNotConfirmed(
@@ -98,12 +112,27 @@ class RegistrarService:
         suggested: bool = False,
         providers: ports.Providers | None = None,
     ) -> list[Listing]:
-        """Availability and price of each name for one year, in the order given; 50 at most."""
+        """Availability and price of each name for one year, in the order given; 50 at most.
+
+        Answers may be an hour old: a quote asks again.
+        """
         providers = providers or ports.current()
         if not names:
             return []
-        offers = providers.registrar.offers([str(name) for name in names])
-        return [_listing(offer, providers.platform, suggested=suggested) for offer in offers]
+        offers = _offers([str(name) for name in names], providers)
+        sold = [
+            offer.domain_name for offer in offers if _refusal(offer, premium_agreed=True) is None
+        ]
+        listed = blocklisted(sold, providers)
+        return [
+            _listing(
+                offer,
+                providers.platform,
+                suggested=suggested,
+                blocklisted=listed.get(offer.domain_name),
+            )
+            for offer in offers
+        ]
 
     @staticmethod
     def objection(
@@ -126,6 +155,52 @@ class RegistrarService:
         return None
 
 
+def blocklisted(names: Sequence[str], providers: ports.Providers) -> dict[str, bool | None]:
+    """Whether blocklists of domains hold each name; None when nobody can know."""
+    shelf = providers.shelf
+    known: dict[str, bool | None] = dict(shelf.read(_VERDICTS, names)) if shelf else {}
+    missing = [name for name in names if name not in known]
+    verdicts = dnsbl.domains(providers.resolver, providers.platform.domain_blocklists, missing)
+    heard = {
+        name: verdict is Verdict.LISTED
+        for name, verdict in verdicts.items()
+        if verdict is not Verdict.UNKNOWN
+    }
+    if shelf:
+        # What nobody could know is asked again the next time.
+        shelf.keep(_VERDICTS, heard)
+    return {name: heard.get(name, known.get(name)) for name in names}
+
+
+def _offers(names: Sequence[str], providers: ports.Providers) -> list[ports.Offer]:
+    """The registrar's answers in the order asked; those of the last hour are not asked again."""
+    shelf, registrar = providers.shelf, providers.registrar
+    if shelf is None:
+        return registrar.offers(names)
+    kept = _readable(shelf.read(_OFFERS, names))
+    missing = [name for name in names if name not in kept]
+    asked = dict(zip(missing, registrar.offers(missing), strict=True)) if missing else {}
+    shelf.keep(_OFFERS, {name: asdict(offer) for name, offer in asked.items()})
+    monitoring.SEARCHED.labels(answer="kept").inc(len(kept))
+    monitoring.SEARCHED.labels(answer="asked").inc(len(missing))
+    saved = _calls(len(names), registrar) - _calls(len(missing), registrar)
+    monitoring.SEARCH_CALLS_SAVED.inc(saved)
+    return [kept.get(name) or asked[name] for name in names]
+
+
+def _readable(held: dict[str, Any]) -> dict[str, ports.Offer]:
+    """Without what an older release has kept in another shape."""
+    offers = {}
+    for name, fields in held.items():
+        with suppress(TypeError):
+            offers[name] = ports.Offer(**fields)
+    return offers
+
+
+def _calls(names: int, registrar: ports.Registrar) -> int:
+    return -(-names // registrar.names_per_call)
+
+
 def _refusal(offer: ports.Offer, *, premium_agreed: bool = False) -> str | None:
     if offer.premium and not premium_agreed:
         return "it is a premium name"
@@ -141,8 +216,10 @@ def _refusal(offer: ports.Offer, *, premium_agreed: bool = False) -> str | None:
     return None
 
 
-def _listing(offer: ports.Offer, platform: ports.Platform, *, suggested: bool) -> Listing:
-    reason = _refusal(offer)
+def _listing(
+    offer: ports.Offer, platform: ports.Platform, *, suggested: bool, blocklisted: bool | None
+) -> Listing:
+    reason = _LISTED if blocklisted else _refusal(offer)
     return Listing(
         domain_name=offer.domain_name,
         available=reason is None,
@@ -153,6 +230,7 @@ def _listing(offer: ports.Offer, platform: ports.Platform, *, suggested: bool) -
         years=1,
         reason=reason,
         suggested=suggested,
+        blocklisted=blocklisted,
     )
 
 

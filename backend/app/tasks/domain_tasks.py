@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app import errors
 from app.database.models import DomainPurchase, Tenant
-from app.services import domain_registration, domain_setup
+from app.services import domain_life, domain_registration, domain_setup
 from app.services.billing_service import BillingService
 from app.services.domain_service import DomainService
 from app.services.domain_steps import NotYet
@@ -37,6 +37,11 @@ def submit_registration(db: Session, tenant_id: UUID, purchase_id: UUID) -> None
 @task("domains.register")
 def register(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # noqa: ARG001
     return _again(DomainService.purchase_domain(domain_id, db))
+
+
+@task("domains.protect")
+def protect(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    domain_life.protect(domain_id, db)
 
 
 @task("domains.create_zone")

@@ -30,7 +30,11 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.DomainHoldPlaced: ("domains.request_purchase",),
         e.DomainPurchaseAuthorised: ("domains.submit_registration",),
         e.DomainRegistrationSubmitted: ("domains.register",),
-        e.DomainRegistered: ("billing.capture_purchase", "domains.create_zone"),
+        e.DomainRegistered: (
+            "billing.capture_purchase",
+            "domains.create_zone",
+            "domains.protect",
+        ),
         e.DomainRegistrationFailed: ("billing.release_purchase",),
         e.DomainZoneCreated: ("domains.publish_records",),
         e.DomainRecordsPublished: ("domains.delegate",),

@@ -57,6 +57,12 @@ THROTTLED = Counter(
     "Attempts at doors that guessers try: passed, refused, refunded (they succeeded).",
     ["door", "result"],
 )
+SEARCHED = Counter(
+    "ig_domain_search_names_total", "Names searched for: kept answers and asked ones.", ["answer"]
+)
+SEARCH_CALLS_SAVED = Counter(
+    "ig_domain_search_calls_saved_total", "Calls of the registrar that kept answers made needless."
+)
 JOB_DURATION = Histogram(
     "job_duration_seconds", "Time a job's run took.", ["task"], buckets=_LATENCIES
 )

@@ -253,12 +253,15 @@ def test_an_order_answered_too_late_is_found_as_ours(
 def test_the_limiter_s_no_proves_that_nothing_was_bought(
     sandbox: Sandbox, registrar: NamecheapClient, fresh: str
 ) -> None:
-    sandbox.fault("namecheap", CREATE, "rate_limit")
+    sandbox.fault("namecheap", CREATE, "rate_limit", times=3)
     with pytest.raises(ProviderUnavailable) as caught:
         registrar.register(fresh, 1, cost_ceiling_cents=2000)
     assert type(caught.value) is ProviderUnavailable
     assert orders(sandbox, fresh) == 0
+    # Turned away once, it is the one thing that may be sent again blindly.
+    sandbox.fault("namecheap", CREATE, "rate_limit")
     assert registrar.register(fresh, 1, cost_ceiling_cents=2000).order_id
+    assert orders(sandbox, fresh) == 1
 
 
 def test_a_mishap_after_the_purchase_does_not_undo_it(
@@ -361,13 +364,41 @@ def test_name_servers_are_set_below_the_longest_ending(
 
 
 @pytest.mark.parametrize("mode", ["fail_before", "cut_before", "cut_after"])
-def test_a_question_is_asked_again_once(line: Line, registrar: NamecheapClient, mode: str) -> None:
+def test_a_broken_line_is_the_caller_s_to_try_again(
+    line: Line, registrar: NamecheapClient, mode: str
+) -> None:
     line.mishap("namecheap", "getBalances", mode)
-    assert registrar.balance_cents() > 0
-    line.mishap("namecheap", "getBalances", mode, times=2)
     with pytest.raises(ProviderUnavailable) as caught:
         registrar.balance_cents()
     assert type(caught.value) is ProviderUnavailable
+    assert registrar.balance_cents() > 0
+
+
+def test_the_limiter_s_no_is_asked_again(
+    sandbox: Sandbox, registrar: NamecheapClient, fresh: str
+) -> None:
+    sandbox.fault("namecheap", "getBalances", "rate_limit", times=2)
+    assert registrar.balance_cents() > 0
+
+
+def test_a_name_is_locked_and_its_registrant_hidden(
+    sandbox: Sandbox, registrar: NamecheapClient, fresh: str
+) -> None:
+    registrar.register(fresh, 1, cost_ceiling_cents=2000)
+    doc = kept(sandbox, fresh)
+    assert (doc["locked"], doc["privacy"]["enabled"]) == (False, True)
+    registrar.protect(fresh)
+    assert kept(sandbox, fresh)["locked"] is True
+    # Privacy that an order lost comes back.
+    registrar._wire.ask(
+        "namecheap.whoisguard.disable", lambda root: root, WhoisguardID=str(doc["privacy_id"])
+    )
+    assert kept(sandbox, fresh)["privacy"]["enabled"] is False
+    for _ in range(2):
+        registrar.protect(fresh)
+        assert kept(sandbox, fresh)["privacy"]["enabled"] is True
+    with pytest.raises(ProviderFailed):
+        registrar.protect("nobody-has-this.com")
 
 
 def test_a_slow_answer_is_not_asked_for_again(
@@ -478,3 +509,16 @@ def test_we_stop_before_namecheap_s_limiter_does(
         thread.join()
     assert (len(done), len(refused)) == (20, 4)
     assert set(refused) == {"our own rate limit"}
+
+
+def test_searches_leave_room_for_orders(
+    sandbox: Sandbox, registrar: NamecheapClient, fresh: str
+) -> None:
+    registrar.offers([fresh])  # The lists are kept now: each further search is one call.
+    asked = len(calls(sandbox))
+    with pytest.raises(ProviderUnavailable, match="does not answer"):
+        for _ in range(30):
+            registrar.offers([fresh])
+            asked += 1
+    assert asked == 15
+    assert registrar.register(fresh, 1, cost_ceiling_cents=2000).order_id

@@ -48,7 +48,12 @@ def test_good_names(text: str, name: str) -> None:
         (".com", "letters, digits and hyphens"),
         ("acme.c", "letters only"),  # No top-level domain has one letter.
         ("acme.123", "letters only"),  # That would be an address.
-        ("xn--80ak6aa92e.com", "hyphens"),  # Punycode is an IDN in disguise.
+        ("xn--80ak6aa92e.com", "reads as apple"),  # All its letters are Cyrillic.
+        ("раypal.com", "reads as paypal"),  # The first two are.
+        ("gоοgle.com", "reads as google"),  # One Cyrillic, one Greek o.
+        ("ámazon.com", "reads as amazon"),
+        ("xn--bcher-kva.com", "internationalised"),  # An honest word in punycode.
+        ("xn--.com", "internationalised"),
         ("аcme.com", "internationalised"),  # The first letter is Cyrillic.
         ("acme。com", "internationalised"),  # The ideographic full stop is a dot to some.
         ("acme.com\n.evil", "directly below"),

@@ -49,6 +49,8 @@ class SearchOut(Out):
     """Why it cannot be bought here, when it cannot."""
     suggested: bool
     """We thought of it, because what was asked for is taken."""
+    blocklisted: bool | None
+    """Whether a blocklist of domains holds it; null when nobody can know now."""
 
 
 class StepOut(Out):
