@@ -73,6 +73,16 @@ class NamecheapSettings(_Group):
     calls_per_day: int = Field(default=8_000, gt=0)
 
 
+class PorkbunSettings(_Group):
+    model_config = _config("PORKBUN_")
+
+    api_url: str = "https://api.porkbun.com/api/json/v3"
+    api_key: SecretStr = SecretStr("pk1_sandbox")
+    secret_api_key: SecretStr = SecretStr("sk1_sandbox")
+    # Availability checks within ten seconds; Porkbun raises it for an account that asks.
+    checks_per_ten_seconds: int = Field(default=1, gt=0)
+
+
 class RegistrantSettings(_Group):
     """The contact we register names with: the platform's own, not the tenant's."""
 
@@ -140,7 +150,7 @@ class Settings(_Group):
     # Zones of domain blocklists; a name that one of them holds is not sold. Empty asks nobody.
     domain_blocklists: CommaList = Field(default=["dbl.spamhaus.org", "multi.surbl.org"])
     # Who registers names for us.
-    registrar: Literal["namecheap"] = "namecheap"
+    registrar: Literal["namecheap", "porkbun"] = "namecheap"
     smtp_url: str = "smtp://127.0.0.1:1025"
     mail_from: str = "InboxGrove <noreply@inboxgrove.test>"
     # Who is written to when a person must look: disputes, losses, drift.
@@ -157,6 +167,7 @@ class Settings(_Group):
 
     stripe: StripeSettings = Field(default_factory=StripeSettings)
     namecheap: NamecheapSettings = Field(default_factory=NamecheapSettings)
+    porkbun: PorkbunSettings = Field(default_factory=PorkbunSettings)
     registrant: RegistrantSettings = Field(default_factory=RegistrantSettings)
     cloudflare: CloudflareSettings = Field(default_factory=CloudflareSettings)
     kumo: KumoSettings = Field(default_factory=KumoSettings)
@@ -214,10 +225,11 @@ def _unsafe(settings: Settings) -> list[str]:
         faults.append("CORS_ORIGINS must list the origins that may read answers")
     if "*" in settings.forwarded_allow_ips:
         faults.append("FORWARDED_ALLOW_IPS must list the proxies that may tell callers' addresses")
-    hosts = {"api.stripe.com", "api.namecheap.com", "api.cloudflare.com"}
+    hosts = {"api.stripe.com", "api.namecheap.com", "api.porkbun.com", "api.cloudflare.com"}
     for url in (
         settings.stripe.api_base,
         settings.namecheap.api_url,
+        settings.porkbun.api_url,
         settings.cloudflare.api_url,
     ):
         if urlsplit(url).hostname not in hosts:

@@ -15,6 +15,7 @@ from app.integrations.dns_resolver import Resolver
 from app.integrations.kumo_client import KumoClient
 from app.integrations.mailer import SMTPMailer
 from app.integrations.namecheap_client import NamecheapClient
+from app.integrations.porkbun_client import PorkbunClient
 from app.integrations.shelf import Shelf
 from app.integrations.stripe_client import StripeGateway
 from app.utils import monitoring, security
@@ -102,21 +103,7 @@ def build_providers(settings: Settings) -> ports.Providers:
             domain_blocklists=tuple(settings.domain_blocklists),
         ),
         payments=payments,
-        registrar=NamecheapClient(
-            http=http,
-            redis=redis,
-            url=settings.namecheap.api_url,
-            api_user=settings.namecheap.api_user,
-            api_key=settings.namecheap.api_key.get_secret_value(),
-            username=settings.namecheap.username,
-            client_ip=settings.namecheap.client_ip,
-            windows=(
-                (60, settings.namecheap.calls_per_minute),
-                (3_600, settings.namecheap.calls_per_hour),
-                (86_400, settings.namecheap.calls_per_day),
-            ),
-            registrant=settings.registrant.model_dump(),
-        ),
+        registrar=_registrar(settings, http, redis),
         dns=CloudflareClient(
             http=http,
             url=settings.cloudflare.api_url,
@@ -133,4 +120,31 @@ def build_providers(settings: Settings) -> ports.Providers:
         mailer=SMTPMailer(url=settings.smtp_url, sender=settings.mail_from),
         shelf=Shelf(redis, f"ig:search:{settings.registrar}"),
         closing=(http.close, redis.close, payments.close),
+    )
+
+
+def _registrar(settings: Settings, http: httpx.Client, redis: Redis) -> ports.Registrar:
+    if settings.registrar == "porkbun":
+        return PorkbunClient(
+            http=http,
+            redis=redis,
+            url=settings.porkbun.api_url,
+            api_key=settings.porkbun.api_key.get_secret_value(),
+            secret_key=settings.porkbun.secret_api_key.get_secret_value(),
+            checks=((10, settings.porkbun.checks_per_ten_seconds),),
+        )
+    return NamecheapClient(
+        http=http,
+        redis=redis,
+        url=settings.namecheap.api_url,
+        api_user=settings.namecheap.api_user,
+        api_key=settings.namecheap.api_key.get_secret_value(),
+        username=settings.namecheap.username,
+        client_ip=settings.namecheap.client_ip,
+        windows=(
+            (60, settings.namecheap.calls_per_minute),
+            (3_600, settings.namecheap.calls_per_hour),
+            (86_400, settings.namecheap.calls_per_day),
+        ),
+        registrant=settings.registrant.model_dump(),
     )

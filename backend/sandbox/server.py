@@ -17,7 +17,7 @@ from sandbox.faults import FaultyHTTP
 from sandbox.world import World
 
 # DNS first: the mail parts look names up as soon as they run.
-PARTS = ("dns", "namecheap", "cloudflare", "stripe", "receivers", "kumomta")
+PARTS = ("dns", "namecheap", "porkbun", "cloudflare", "stripe", "receivers", "kumomta")
 TICK_SECONDS = 0.25
 log = logging.getLogger("sandbox")
 

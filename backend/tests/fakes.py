@@ -94,6 +94,7 @@ class FakeRegistrar:
     currency: str = "usd"
     name_servers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bought: Counter[str] = field(default_factory=Counter)
+    renewed: Counter[str] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
 
     def offers(self, names: Sequence[str], years: int = 1) -> list[ports.Offer]:
@@ -137,6 +138,23 @@ class FakeRegistrar:
                 expires_at=now + timedelta(days=365 * years),
             )
             return self.ours[name]
+
+    def renewal_cents(self, domain_name: str) -> int | None:
+        return self.prices.get(domain_name, 1518) if domain_name in self.ours else None
+
+    def renew(self, domain_name: str, *, cost_ceiling_cents: int) -> ports.Registration:
+        def effect() -> ports.Registration:
+            price, held = self.renewal_cents(domain_name), self.ours.get(domain_name)
+            if price is None or held is None or held.expires_at is None:
+                raise refused("Domain not found")
+            if price > cost_ceiling_cents:
+                raise refused("it costs more than was agreed")
+            self.renewed[domain_name] += 1
+            later = held.expires_at + timedelta(days=365)
+            self.ours[domain_name] = replace(held, expires_at=later, charged_cents=price)
+            return self.ours[domain_name]
+
+        return self.accidents.around("renew", effect)
 
     def protect(self, domain_name: str) -> None:
         self.accidents.around("protect", lambda: self.protected.add(domain_name))

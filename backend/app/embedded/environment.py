@@ -153,6 +153,12 @@ def _sandbox_groups(
         "NAMECHEAP_CALLS_PER_HOUR": "70000",
         "NAMECHEAP_CALLS_PER_DAY": "800000",
     }
+    porkbun = {
+        "PORKBUN_API_URL": f"{sandbox_url}/porkbun/api/json/v3",
+        "PORKBUN_API_KEY": "pk1_sandbox",
+        "PORKBUN_SECRET_API_KEY": "sk1_sandbox",
+        "PORKBUN_CHECKS_PER_TEN_SECONDS": "1000",
+    }
     cloudflare = {
         "CLOUDFLARE_API_URL": f"{sandbox_url}/cloudflare/client/v4",
         "CLOUDFLARE_API_TOKEN": "sandbox-token",
@@ -177,6 +183,7 @@ def _sandbox_groups(
     for key, group in {
         "STRIPE_SECRET_KEY": stripe,
         "NAMECHEAP_API_KEY": namecheap,
+        "PORKBUN_API_KEY": porkbun,
         "CLOUDFLARE_API_TOKEN": cloudflare,
     }.items():
         if choices.given.get(key, group[key]) == group[key]:

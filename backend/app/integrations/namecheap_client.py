@@ -150,6 +150,26 @@ class NamecheapClient:
                 return None
             raise
 
+    def renewal_cents(self, domain_name: str) -> int | None:
+        _, tld = self._catalog.split(domain_name)
+        return None if tld is None else self._catalog.price(tld, "RENEW", 1, fresh=True)
+
+    def renew(self, domain_name: str, *, cost_ceiling_cents: int) -> Registration:
+        price = self.renewal_cents(domain_name)
+        if price is None:
+            raise ProviderFailed(provider=PROVIDER, reason=f"{domain_name} cannot be renewed")
+        if price > cost_ceiling_cents:
+            raise ProviderFailed(
+                provider=PROVIDER, reason=f"{domain_name} now costs more than was agreed"
+            )
+        # A premium name is refused by its number (2515623): its price is a person's decision.
+        return self._wire.buy(
+            "namecheap.domains.renew",
+            lambda root: _renewed(domain_name, root),
+            DomainName=domain_name,
+            Years="1",
+        )
+
     def set_nameservers(self, domain_name: str, name_servers: Sequence[str]) -> None:
         sld, tld = self._catalog.split(domain_name)
         if tld is None:
@@ -240,6 +260,20 @@ def _receipt(domain_name: str, root: Element) -> Registration:
         charged_cents=xml.cents(xml.attribute(result, "ChargedAmount")),
         created_at=None,
         expires_at=None,
+    )
+
+
+def _renewed(domain_name: str, root: Element) -> Registration:
+    result = xml.first(root, "DomainRenewResult")
+    if not xml.yes(result, "Renew"):
+        raise OutcomeUnknown(provider=PROVIDER, reason="the registry has not answered yet")
+    return Registration(
+        domain_name=domain_name,
+        registrar_id=xml.attribute(result, "DomainID"),
+        order_id=xml.attribute(result, "OrderID") or None,
+        charged_cents=xml.cents(xml.attribute(result, "ChargedAmount")),
+        created_at=None,
+        expires_at=xml.day(_details_expiry(result)),
     )
 
 

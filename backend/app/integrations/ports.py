@@ -97,6 +97,17 @@ class Registrar(Protocol):
         """Our registration of that name, or None when it is not in our account."""
         ...
 
+    def renewal_cents(self, domain_name: str) -> int | None:
+        """What one more year of a name of ours costs now; None when it is not sold."""
+        ...
+
+    def renew(self, domain_name: str, *, cost_ceiling_cents: int) -> Registration:
+        """One more year. Never retried by the client. Raises OutcomeUnknown when it was lost.
+
+        Nothing here keeps a second call from adding a second year: compare `find()` before.
+        """
+        ...
+
     def set_nameservers(self, domain_name: str, name_servers: Sequence[str]) -> None: ...
     def protect(self, domain_name: str) -> None:
         """Lock the name against transfers and hide its registrant; safe to repeat."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
+
 from sandbox.namecheap.part import NamecheapPart
 from sandbox.world import World
 
@@ -20,4 +22,17 @@ def delegations(world: World) -> dict[str, tuple[str, ...]]:
     return part.registry.delegations if isinstance(part, NamecheapPart) else {}
 
 
-__all__ = ["NamecheapPart", "build", "delegations"]
+def hold_elsewhere(world: World, name: str, servers: Sequence[str]) -> None:
+    """Another registrar of this world holds the name: taken here, and served where it points."""
+    part = world.parts.get("namecheap")
+    if isinstance(part, NamecheapPart):
+        part.registry.elsewhere[name] = {"name_servers": list(servers)}
+        part.registry.refresh()
+
+
+def known_names(world: World) -> Container[str]:
+    """Every name that is registered in this world, whoever holds it."""
+    return delegations(world)
+
+
+__all__ = ["NamecheapPart", "build", "delegations", "hold_elsewhere", "known_names"]

@@ -14,7 +14,7 @@ from redis import Redis
 
 from tests.contracts.tools import Line, Sandbox, Scripted
 
-PARTS = ("dns", "namecheap", "cloudflare", "stripe", "receivers")
+PARTS = ("dns", "namecheap", "porkbun", "cloudflare", "stripe", "receivers")
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,7 @@ def test_a_held_price_becomes_a_name_that_sends(
     assert str(domain.purchase_price) == "14.28"
     assert outside.mail.loaded == {NAME: (str(domain.tenant_id), domain.dkim_selector)}
     assert outside.registrar.name_servers[NAME] == outside.dns.zones[NAME].name_servers
+    assert outside.registrar.protected == {NAME}
 
 
 def test_every_step_has_its_times_and_every_transition_its_audit_row(
@@ -84,6 +85,7 @@ def test_every_step_has_its_times_and_every_transition_its_audit_row(
         "domain_registration_submitted",
         "domain_registered",
         "domain_zone_created",
+        "domain_protected",
         "domain_records_published",
         "domain_delegated",
         "domain_dns_verified",
