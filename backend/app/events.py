@@ -172,6 +172,11 @@ class DomainActivated(TenantEvent):
 
 
 @dataclass(frozen=True)
+class DomainLifeDue(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
 class InboxesProvisioned(TenantEvent):
     provision_id: UUID
 
@@ -196,6 +201,11 @@ class SubscriptionsDue(Event):
 
 @dataclass(frozen=True)
 class BooksDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class DomainsDue(Event):
     pass
 
 

@@ -1,14 +1,30 @@
-"""What a name needs at the registrar once it is ours."""
+"""A name at the registrar once it is ours: safe, renewed or not, over, and back again.
+
+Every look asks the registrar first and compares: whoever renewed a name, and wherever, it goes on.
+"""
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.database import audit
+from app import clock, events
+from app.database import audit, outbox
+from app.database.models import Domain, DomainStatus, NoticeKind, Tenant
 from app.integrations import ports
-from app.services import domain_steps
+from app.rules import domain_life as rules
+from app.rules.domain_life import Stage
+from app.services import domain_steps, notices
+
+_WATCHED = (DomainStatus.ACTIVE, DomainStatus.EXPIRED)
+_A_RENEWAL = timedelta(days=60)
+"""Registrars give days without a time; a later end by less than this is no renewal."""
+
+_RELEASED = "the registry has released the name"
 
 
 def protect(domain_id: UUID, db: Session, *, providers: ports.Providers | None = None) -> None:
@@ -19,3 +35,144 @@ def protect(domain_id: UUID, db: Session, *, providers: ports.Providers | None =
     audit.write(
         db, domain.tenant_id, "domain_protected", "domain", domain.id, {"locked": [None, True]}
     )
+
+
+def set_auto_renew(domain: Domain, wanted: bool, db: Session) -> None:
+    """Say whether the name is to be kept at the end of its term."""
+    domain = domain_steps.lock(domain.id, db)
+    before, domain.auto_renew = domain.auto_renew, wanted
+    if before != wanted:
+        domain_steps.move(domain, "domain_changed", db, auto_renew=[before, wanted])
+
+
+def due(db: Session) -> list[Domain]:
+    """Names whose end is near or not long past, of all tenants."""
+    now = clock.now()
+    last = now - rules.GRACE - rules.REDEMPTION - rules.PENDING_DELETE - timedelta(days=7)
+    return list(
+        db.scalars(
+            select(Domain)
+            .where(
+                Domain.status.in_(_WATCHED),
+                Domain.registrar_provider.is_not(None),
+                Domain.expiry_date.between(last, now + timedelta(days=rules.NOTICE_DAYS[0])),
+            )
+            .order_by(Domain.id)
+        )
+    )
+
+
+def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = None) -> None:
+    """What today asks for of one name. Repeats are harmless."""
+    providers = providers or ports.current()
+    domain = domain_steps.lock(domain_id, db)
+    ends_at = domain.expiry_date
+    if domain.status not in _WATCHED or ends_at is None:
+        return
+    stage = rules.stage(ends_at, clock.now())
+    if stage is Stage.LIVING:
+        return
+    found = providers.registrar.find(domain.domain_name)
+    if found is not None and found.expires_at and found.expires_at > ends_at + _A_RENEWAL:
+        _renewed(domain, found.expires_at, db)
+    elif stage is Stage.ENDING:
+        _remind(domain, ends_at, db)
+        if found is None:
+            _call(domain, "domain_lost", "is not in our account any more, before its end", db)
+    else:
+        if domain.status == DomainStatus.ACTIVE:
+            _expire(domain, ends_at, providers, db)
+        if stage is Stage.GONE and found is None and domain.failure != _RELEASED:
+            domain_steps.move(domain, "domain_released", db, failure=[domain.failure, _RELEASED])
+            domain.failure = _RELEASED
+
+
+def _remind(domain: Domain, ends_at: datetime, db: Session) -> None:
+    days = rules.notice_due(ends_at, clock.now())
+    if days is None:
+        return
+    notices.owe(
+        db,
+        domain.tenant_id,
+        NoticeKind.DOMAIN_EXPIRING,
+        f"{domain.id}:{ends_at:%Y-%m-%d}:{days}",
+        domain_name=domain.domain_name,
+        at=ends_at.isoformat(),
+        days=rules.days_left(ends_at, clock.now()),
+        kept="yes" if domain.auto_renew else "no",
+    )
+    if domain.auto_renew and days <= rules.RENEWAL_DAYS:
+        _call(domain, "domain_renewal_due", f"ends on {ends_at:%Y-%m-%d} and is to be kept", db)
+
+
+def _expire(domain: Domain, ends_at: datetime, providers: ports.Providers, db: Session) -> None:
+    """Nobody renewed it: the registrar has taken its DNS away, so the relay lets go of it too."""
+    providers.mail.remove_relay(domain.domain_name)
+    providers.mail.reload()
+    domain.kumo_authorized = False
+    domain_steps.move(
+        domain,
+        "domain_expired",
+        db,
+        status=DomainStatus.EXPIRED,
+        kumo_authorized=[True, False],
+    )
+    _count(domain, -1, db)
+    until = ends_at + rules.GRACE
+    notices.owe(
+        db,
+        domain.tenant_id,
+        NoticeKind.DOMAIN_EXPIRED,
+        f"{domain.id}:{ends_at:%Y-%m-%d}",
+        domain_name=domain.domain_name,
+        at=until.isoformat(),
+    )
+    if domain.auto_renew:
+        _call(domain, "domain_expired", f"was to be kept; it can be had until {until:%Y-%m-%d}", db)
+
+
+def _renewed(domain: Domain, ends_at: datetime, db: Session) -> None:
+    """It has a later end. One that was over is authorised anew, unless somebody else has it now."""
+    before, domain.expiry_date = domain.expiry_date, ends_at
+    changed: list[object] = [None if before is None else before.isoformat(), ends_at.isoformat()]
+    if domain.status == DomainStatus.ACTIVE:
+        domain_steps.move(domain, "domain_renewed", db, expiry_date=changed)
+        return
+    db.flush()  # The date holds whatever the index says of the status.
+    if not _is_free(domain, db):
+        domain_steps.move(domain, "domain_renewed", db, expiry_date=changed)
+        _call(domain, "domain_contested", "was renewed, but is another tenant's domain now", db)
+        return
+    domain.failure = None
+    domain_steps.move(
+        domain, "domain_renewed", db, status=DomainStatus.AUTHORIZING, expiry_date=changed
+    )
+    _count(domain, 1, db)
+    outbox.record(db, events.DomainVerified(tenant_id=domain.tenant_id, domain_id=domain.id))
+
+
+def _is_free(domain: Domain, db: Session) -> bool:
+    """Whether the name has no other living owner; the index alone sees all tenants' rows."""
+    try:
+        with db.begin_nested() as trial:
+            domain.status = DomainStatus.AUTHORIZING
+            db.flush()
+            trial.rollback()
+    except IntegrityError:
+        return False
+    return True
+
+
+def _count(domain: Domain, step: int, db: Session) -> None:
+    db.execute(
+        update(Tenant)
+        .where(Tenant.id == domain.tenant_id)
+        .values(domains_count=Tenant.domains_count + step)
+        .execution_options(synchronize_session="fetch")
+    )
+
+
+def _call(domain: Domain, kind: str, why: str, db: Session) -> None:
+    """A person of the platform must look, once for each term of the name."""
+    fact = f"{domain.id}:{domain.expiry_date:%Y-%m-%d}"
+    notices.alert(db, kind, fact, f"{domain.domain_name} {why}.", tenant_id=domain.tenant_id)

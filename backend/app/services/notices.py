@@ -1,4 +1,4 @@
-"""What people are written about their money: recorded with the fact, sent by a job."""
+"""What people are written about money and names: recorded with the fact, sent by a job."""
 
 from __future__ import annotations
 
@@ -117,6 +117,20 @@ def _written(notice: BillingNotice, tenant: Tenant, platform: ports.Platform) ->
             return email_service.suspended(company=company, reason=known["reason"])
         case NoticeKind.CANCELED:
             return email_service.canceled(company=company, link=page)
+        case NoticeKind.DOMAIN_EXPIRING:
+            return email_service.domain_expiring(
+                company=company,
+                domain=known["domain_name"],
+                at=datetime.fromisoformat(known["at"]),
+                days=known["days"],
+                kept=known["kept"] == "yes",
+            )
+        case NoticeKind.DOMAIN_EXPIRED:
+            return email_service.domain_expired(
+                company=company,
+                domain=known["domain_name"],
+                until=datetime.fromisoformat(known["at"]),
+            )
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -6,7 +6,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app import errors
+from app import errors, events
+from app.database import outbox
 from app.database.models import DomainPurchase, Tenant
 from app.services import domain_life, domain_registration, domain_setup
 from app.services.billing_service import BillingService
@@ -42,6 +43,18 @@ def register(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # 
 @task("domains.protect")
 def protect(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
     domain_life.protect(domain_id, db)
+
+
+@task("domains.look_after_all")
+def look_after_all(db: Session) -> None:
+    """Once a day: every name whose end is near or just past, each by a job of its own."""
+    for domain in domain_life.due(db):
+        outbox.record(db, events.DomainLifeDue(tenant_id=domain.tenant_id, domain_id=domain.id))
+
+
+@task("domains.look")
+def look(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    domain_life.look(domain_id, db)
 
 
 @task("domains.create_zone")

@@ -41,6 +41,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.DomainDelegated: ("domains.verify_dns",),
         e.DomainVerified: ("domains.authorize_in_kumo",),
         e.DomainActivated: (),
+        e.DomainLifeDue: ("domains.look",),
         # Inboxes
         e.InboxesProvisioned: ("provisioning.publish_inboxes",),
         e.InboxChanged: ("provisioning.publish_inbox",),
@@ -52,6 +53,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.SubscriptionsDue: ("billing.remind_of_trials", "billing.begin_scheduled_plans"),
         e.BooksDue: ("billing.reconcile",),
         e.HoldsDue: ("billing.release_stale_holds",),
+        e.DomainsDue: ("domains.look_after_all",),
         e.WarmupDue: ("provisioning.advance_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),
@@ -76,12 +78,13 @@ UNSTOPPABLE = frozenset(
         "billing.refund",
         "billing.send_notice",
         "billing.reconcile_account",
+        "domains.look",
         "monitoring.silence_tenant",
         "monitoring.revive_tenant",
     }
 )
-"""What goes on while a tenant is suspended: money already in flight, the kill switch itself, and
-what people are told about the safety of their own account."""
+"""What goes on while a tenant is suspended: money already in flight, the kill switch itself, names
+that end, and what people are told about the safety of their own account."""
 
 QUEUES: dict[str, str] = {
     "accounts": "default",

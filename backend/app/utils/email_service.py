@@ -137,6 +137,19 @@ You can come back at any time:
 
 {{ link }}
 """,
+    "domain_expiring": """\
+Hello {{ company }},
+
+the registration of {{ domain }} ends on {{ date }}. {% if kept %}You have asked us to keep it, \
+and we see to its renewal.{% else %}You have switched its renewal off: mail from it stops on that \
+day. Switch the renewal on again to keep it.{% endif %}
+""",
+    "domain_expired": """\
+Hello {{ company }},
+
+the registration of {{ domain }} has ended, and mail from it has stopped. It can be had back at \
+the ordinary price until {{ date }}: answer this message.
+""",
     "alert": """\
 {{ message }}
 
@@ -362,6 +375,25 @@ def refunded(*, company: str, cents: int, currency: str, cause: str) -> Mail:
 def canceled(*, company: str, link: str) -> Mail:
     """Says that the subscription has ended."""
     return _render("canceled", "Your subscription has ended", company=company, link=link)
+
+
+def domain_expiring(*, company: str, domain: str, at: datetime, days: int, kept: bool) -> Mail:
+    """Says ahead that a name ends, and what becomes of it."""
+    return _render(
+        "domain_expiring",
+        f"{domain} ends in {days} {'day' if days == 1 else 'days'}",
+        company=company,
+        domain=domain,
+        date=_day(at),
+        kept=kept,
+    )
+
+
+def domain_expired(*, company: str, domain: str, until: datetime) -> Mail:
+    """Says that a name is over, and how long it can be had back."""
+    return _render(
+        "domain_expired", f"{domain} has ended", company=company, domain=domain, date=_day(until)
+    )
 
 
 def alert(*, kind: str, fact: str, message: str, tenant_id: str) -> Mail:

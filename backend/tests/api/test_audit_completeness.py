@@ -120,6 +120,8 @@ def test_money_and_domains(signed_in: Customer) -> None:
     signed_in.settle(lambda: rows_of(signed_in, action="domain_purchase_captured"))
     verify = signed_in.http.post(f"/domains/{domain_id}/verify")
     left(signed_in, verify, "domain_verification_requested")
+    kept = signed_in.http.patch(f"/domains/{domain_id}", json={"auto_renew": False})
+    left(signed_in, kept, "domain_changed")
 
 
 def test_signing_up_and_in(signed_in: Customer) -> None:

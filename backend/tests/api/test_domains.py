@@ -112,6 +112,20 @@ def _events(customer: Customer, domain_id: str) -> list[tuple[str, dict]]:
     return seen
 
 
+def test_renewal_is_switched_off_and_on(signed_in: Customer) -> None:
+    offer = signed_in.offer()
+    signed_in.confirm("payment_intent", offer)
+    bought = signed_in.post("/domains/purchase", purchase_id=offer["purchase_id"])["domain"]
+    path = f"/domains/{bought['id']}"
+    assert signed_in.get(path)["auto_renew"] is True
+    for wanted in (False, False, True):
+        answer = signed_in.http.patch(path, json={"auto_renew": wanted})
+        assert answer.status_code == 200, answer.text
+        assert signed_in.get(path)["auto_renew"] is wanted
+    assert signed_in.http.patch(path, json={}).status_code == 400
+    assert signed_in.http.patch(path, json={"auto_renew": True, "status": "x"}).status_code == 400
+
+
 def test_asking_to_verify_makes_the_waiting_job_due(
     signed_in: Customer, drain, world: Running
 ) -> None:

@@ -32,6 +32,13 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
     NoticeKind.REFUNDED: {**MONEY, "cause": "by agreement"},
     NoticeKind.SUSPENDED: {"reason": "payment_failed"},
     NoticeKind.CANCELED: {},
+    NoticeKind.DOMAIN_EXPIRING: {
+        "domain_name": "acme-mail.com",
+        "at": "2026-12-01T00:00:00+00:00",
+        "days": 7,
+        "kept": "no",
+    },
+    NoticeKind.DOMAIN_EXPIRED: {"domain_name": "acme-mail.com", "at": "2026-12-01T00:00:00+00:00"},
 }
 
 

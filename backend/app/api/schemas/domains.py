@@ -36,6 +36,12 @@ class PurchaseIn(In):
         return self
 
 
+class DomainPatch(In):
+    model_config = example({"auto_renew": False})
+
+    auto_renew: bool
+
+
 class SearchOut(Out):
     domain_name: str
     available: bool

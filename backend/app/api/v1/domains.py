@@ -23,6 +23,7 @@ from app.database.models import Domain, DomainPurchase, DomainStatus
 from app.database.queries import accounts, pages
 from app.database.session import transaction
 from app.rules.permissions import Permission
+from app.services import domain_life
 from app.services.domain_service import DomainService
 
 router = APIRouter(prefix="/domains", tags=["domains"], route_class=IdempotentRoute)
@@ -117,6 +118,18 @@ def dns(
             "all_ok": bool(verdicts) and all(v.ok for v in verdicts),
         }
     )
+
+
+@router.patch(
+    "/{domain_id}",
+    response_model=Envelope[s.DomainOut],
+    **requires(Permission.DOMAINS_WRITE, audit_event="domain_changed"),
+)
+def change(domain_id: UUID, body: s.DomainPatch, db: DB) -> Any:
+    """Keep the name at the end of its term, or let it go."""
+    domain = _domain(domain_id, db)
+    domain_life.set_auto_renew(domain, body.auto_renew, db)
+    return ok(domain)
 
 
 @router.post(

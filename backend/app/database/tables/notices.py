@@ -24,6 +24,8 @@ class NoticeKind(StrEnum):
     REFUNDED = "refunded"
     SUSPENDED = "suspended"
     CANCELED = "canceled"
+    DOMAIN_EXPIRING = "domain_expiring"
+    DOMAIN_EXPIRED = "domain_expired"
 
 
 class BillingNotice(TenantOwned, Base):
