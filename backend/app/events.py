@@ -172,6 +172,13 @@ class DomainActivated(TenantEvent):
 
 
 @dataclass(frozen=True)
+class RegistrantChanged(TenantEvent):
+    """One of the tenant's names must learn its new contact."""
+
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
 class DomainLifeDue(TenantEvent):
     domain_id: UUID
 

@@ -94,6 +94,7 @@ class FakeRegistrar:
     currency: str = "usd"
     name_servers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     bought: Counter[str] = field(default_factory=Counter)
+    registrants: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
     renewed: Counter[str] = field(default_factory=Counter)
     _lock: Lock = field(default_factory=Lock)
 
@@ -113,8 +114,15 @@ class FakeRegistrar:
         )
 
     def register(
-        self, domain_name: str, years: int, *, cost_ceiling_cents: int, premium: bool = False
+        self,
+        domain_name: str,
+        years: int,
+        *,
+        cost_ceiling_cents: int,
+        premium: bool = False,
+        registrant: Mapping[str, str] | None = None,
     ) -> ports.Registration:
+        self.registrants[domain_name] = registrant
         return self.accidents.around(
             "register", lambda: self._register(domain_name, years, cost_ceiling_cents)
         )
@@ -155,6 +163,11 @@ class FakeRegistrar:
             return self.ours[domain_name]
 
         return self.accidents.around("renew", effect)
+
+    def set_registrant(self, domain_name: str, registrant: Mapping[str, str]) -> None:
+        self.accidents.around(
+            "set_registrant", lambda: self.registrants.__setitem__(domain_name, registrant)
+        )
 
     def protect(self, domain_name: str) -> None:
         self.accidents.around("protect", lambda: self.protected.add(domain_name))

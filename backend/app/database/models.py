@@ -22,6 +22,7 @@ from app.database.tables.domains import (
     DomainStatus,
     DomainStep,
     OperationState,
+    Registrant,
     RegistrarOperation,
     StepName,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "RecoveryCode",
     "RefreshToken",
     "Refund",
+    "Registrant",
     "RegistrarOperation",
     "Role",
     "ScheduledRun",

@@ -91,7 +91,13 @@ class NamecheapClient:
     # Buying -------------------------------------------------------------------------------------
 
     def register(
-        self, domain_name: str, years: int, *, cost_ceiling_cents: int, premium: bool = False
+        self,
+        domain_name: str,
+        years: int,
+        *,
+        cost_ceiling_cents: int,
+        premium: bool = False,
+        registrant: Mapping[str, str] | None = None,
     ) -> Registration:
         # The price that was quoted may be an hour old; the one that will be charged is not.
         (offer,) = self._offers([domain_name], years, fresh=True)
@@ -113,7 +119,7 @@ class NamecheapClient:
             AddFreeWhoisguard="yes",
             WGEnabled="yes",
             **_premium_terms(offer),
-            **self._contacts(),
+            **self._contacts(registrant),
         )
         # It is ours whatever happens now; the dates are only nice to have.
         with suppress(ProviderFailed, ProviderUnavailable):
@@ -122,21 +128,24 @@ class NamecheapClient:
                 return replace(bought, created_at=found.created_at, expires_at=found.expires_at)
         return bought
 
-    def _contacts(self) -> dict[str, str]:
-        who = self._registrant
-        block = {
-            "FirstName": who["first_name"],
-            "LastName": who["last_name"],
-            "OrganizationName": who["organization"],
-            "Address1": who["address"],
-            "City": who["city"],
-            "StateProvince": who["state"],
-            "PostalCode": who["postal_code"],
-            "Country": who["country"],
-            "Phone": who["phone"],
-            "EmailAddress": who["email"],
+    def _contacts(self, registrant: Mapping[str, str] | None) -> dict[str, str]:
+        """The name is the registrant's; its technical and billing matters are ours."""
+        whose = {**dict.fromkeys(CONTACTS, self._registrant), "Registrant": registrant}
+        return {
+            f"{role}{field}": value
+            for role, who in whose.items()
+            for field, value in _block(who or self._registrant).items()
         }
-        return {f"{role}{field}": value for role in CONTACTS for field, value in block.items()}
+
+    def set_registrant(self, domain_name: str, registrant: Mapping[str, str]) -> None:
+        done = self._wire.ask(
+            "namecheap.domains.setContacts",
+            lambda root: xml.yes(xml.first(root, "DomainSetContactResult"), "IsSuccess"),
+            DomainName=domain_name,
+            **self._contacts(registrant),
+        )
+        if not done:
+            raise ProviderFailed(provider=PROVIDER, reason="the registrant was not changed")
 
     def find(self, domain_name: str) -> Registration | None:
         try:
@@ -210,6 +219,21 @@ class NamecheapClient:
 
     def balance_cents(self) -> int:
         return self._wire.ask("namecheap.users.getBalances", _available_balance)
+
+
+def _block(who: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "FirstName": who["first_name"],
+        "LastName": who["last_name"],
+        "OrganizationName": who["organization"],
+        "Address1": who["address"],
+        "City": who["city"],
+        "StateProvince": who["state"],
+        "PostalCode": who["postal_code"],
+        "Country": who["country"],
+        "Phone": who["phone"],
+        "EmailAddress": who["email"],
+    }
 
 
 def _none(name: str, reason: str, *, premium: bool = False) -> Offer:

@@ -7,7 +7,7 @@ cent, contacts are the account's own, and new names are locked and private by th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -64,7 +64,13 @@ class PorkbunClient:
         return _read(lambda: _checked(name, told["response"]), ProviderUnavailable)
 
     def register(
-        self, domain_name: str, years: int, *, cost_ceiling_cents: int, premium: bool = False
+        self,
+        domain_name: str,
+        years: int,
+        *,
+        cost_ceiling_cents: int,
+        premium: bool = False,
+        registrant: Mapping[str, str] | None = None,  # noqa: ARG002  # Its orders take no contacts.
     ) -> Registration:
         (offer,) = self.offers([domain_name], years)
         if not offer.available or offer.price_cents is None:
@@ -116,6 +122,12 @@ class PorkbunClient:
 
     def set_nameservers(self, domain_name: str, name_servers: Sequence[str]) -> None:
         self._wire.set(f"/domain/updateNs/{domain_name.lower()}", ns=list(name_servers))
+
+    def set_registrant(self, domain_name: str, registrant: Mapping[str, str]) -> None:  # noqa: ARG002
+        """A person does it in Porkbun's panel: its contacts are those of the whole account."""
+        raise ProviderFailed(
+            provider=PROVIDER, reason=f"the contact of {domain_name} must be changed by hand"
+        )
 
     def protect(self, domain_name: str) -> None:
         """Lock and privacy come with the name, and its API has no switch for them."""

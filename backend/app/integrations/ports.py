@@ -85,11 +85,18 @@ class Registrar(Protocol):
         ...
 
     def register(
-        self, domain_name: str, years: int, *, cost_ceiling_cents: int, premium: bool = False
+        self,
+        domain_name: str,
+        years: int,
+        *,
+        cost_ceiling_cents: int,
+        premium: bool = False,
+        registrant: Mapping[str, str] | None = None,
     ) -> Registration:
         """Buy it. Never retried by the client. Raises OutcomeUnknown when the answer was lost.
 
-        A premium name is bought only when `premium` says that its buyer knows.
+        A premium name is bought only when `premium` says that its buyer knows. `registrant` has the
+        fields of rules.registrants.Contact; None stands for the platform.
         """
         ...
 
@@ -109,6 +116,10 @@ class Registrar(Protocol):
         ...
 
     def set_nameservers(self, domain_name: str, name_servers: Sequence[str]) -> None: ...
+    def set_registrant(self, domain_name: str, registrant: Mapping[str, str]) -> None:
+        """Register the name for somebody else; safe to repeat."""
+        ...
+
     def protect(self, domain_name: str) -> None:
         """Lock the name against transfers and hide its registrant; safe to repeat."""
         ...

@@ -154,12 +154,13 @@ def _renewed(domain: Domain, ends_at: datetime, db: Session) -> None:
 def _is_free(domain: Domain, db: Session) -> bool:
     """Whether the name has no other living owner; the index alone sees all tenants' rows."""
     try:
-        with db.begin_nested() as trial:
+        with db.begin_nested():
             domain.status = DomainStatus.AUTHORIZING
-            db.flush()
-            trial.rollback()
+            db.flush()  # Now, so that the index speaks before anything else is written.
     except IntegrityError:
         return False
+    # The step to the new status is the caller's, who writes it down.
+    domain.status = DomainStatus.EXPIRED
     return True
 
 

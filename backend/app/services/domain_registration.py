@@ -7,6 +7,7 @@ until the name is found with us or certainly is not.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -26,7 +27,7 @@ from app.database.models import (
     Tenant,
 )
 from app.integrations import ports
-from app.services import domain_steps
+from app.services import domain_steps, registrant_service
 from app.services.domain_steps import NotYet
 from app.services.registrar_service import RegistrarService
 
@@ -86,12 +87,14 @@ def register(
     if objection is not None:
         fail(domain, operation, objection, db)
         return None
+    contact = registrant_service.contact_of(domain.tenant_id, db)
     try:
         bought = providers.registrar.register(
             domain.domain_name,
             purchase.years,
             cost_ceiling_cents=purchase.cost_cents,
             premium=purchase.premium,
+            registrant=None if contact is None else asdict(contact),
         )
     except errors.OutcomeUnknown as error:
         return _unknown(domain, operation, error.message, db)

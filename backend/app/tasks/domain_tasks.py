@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import errors, events
 from app.database import outbox
 from app.database.models import DomainPurchase, Tenant
-from app.services import domain_life, domain_registration, domain_setup
+from app.services import domain_life, domain_registration, domain_setup, registrant_service
 from app.services.billing_service import BillingService
 from app.services.domain_service import DomainService
 from app.services.domain_steps import NotYet
@@ -43,6 +43,11 @@ def register(db: Session, tenant_id: UUID, domain_id: UUID) -> Again | None:  # 
 @task("domains.protect")
 def protect(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
     domain_life.protect(domain_id, db)
+
+
+@task("domains.hand_on_registrant")
+def hand_on_registrant(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    registrant_service.hand_on(domain_id, db)
 
 
 @task("domains.look_after_all")

@@ -41,6 +41,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.DomainDelegated: ("domains.verify_dns",),
         e.DomainVerified: ("domains.authorize_in_kumo",),
         e.DomainActivated: (),
+        e.RegistrantChanged: ("domains.hand_on_registrant",),
         e.DomainLifeDue: ("domains.look",),
         # Inboxes
         e.InboxesProvisioned: ("provisioning.publish_inboxes",),

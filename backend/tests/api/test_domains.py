@@ -126,6 +126,21 @@ def test_renewal_is_switched_off_and_on(signed_in: Customer) -> None:
     assert signed_in.http.patch(path, json={"auto_renew": True, "status": "x"}).status_code == 400
 
 
+def test_the_registrant_is_shown_and_changed(signed_in: Customer) -> None:
+    from tests.rules.test_registrants import ANN
+
+    path = "/domains/registrant"
+    assert signed_in.get(path) == {"registrant": None}
+    answer = signed_in.http.put(path, json=ANN)
+    assert answer.status_code == 200, answer.text
+    assert signed_in.get(path)["registrant"] == {**ANN, "country": "US"}
+    for wrong in ({"phone": "12345678"}, {"country": "XX"}, {"email": "nobody"}, {"city": ""}):
+        refused = signed_in.http.put(path, json={**ANN, **wrong})
+        assert refused.status_code == 400, refused.text
+        assert next(iter(wrong)) in refused.text
+    assert signed_in.get(path)["registrant"]["phone"] == ANN["phone"]
+
+
 def test_asking_to_verify_makes_the_waiting_job_due(
     signed_in: Customer, drain, world: Running
 ) -> None:

@@ -379,6 +379,23 @@ def test_the_limiter_s_no_is_asked_again(
     assert registrar.balance_cents() > 0
 
 
+def test_a_name_is_registered_for_somebody_and_for_somebody_else(
+    sandbox: Sandbox, registrar: NamecheapClient, fresh: str
+) -> None:
+    ann = {**RegistrantSettings().model_dump(), "last_name": "Lee", "phone": "+49.3012345678"}
+    registrar.register(fresh, 1, cost_ceiling_cents=2000, registrant=ann)
+    people = kept(sandbox, fresh)["contacts"]
+    assert people["Registrant"]["LastName"] == "Lee"
+    # Technical and billing matters stay ours.
+    assert {people[role]["LastName"] for role in ("Tech", "Admin", "AuxBilling")} == {
+        RegistrantSettings().last_name
+    }
+    registrar.set_registrant(fresh, {**ann, "last_name": "Moon"})
+    assert kept(sandbox, fresh)["contacts"]["Registrant"]["LastName"] == "Moon"
+    with pytest.raises(ProviderFailed):
+        registrar.set_registrant(fresh, {**ann, "phone": "12345"})
+
+
 def test_a_name_is_locked_and_its_registrant_hidden(
     sandbox: Sandbox, registrar: NamecheapClient, fresh: str
 ) -> None:

@@ -42,6 +42,7 @@ from app.database.models import (
     RecoveryCode,
     RefreshToken,
     Refund,
+    Registrant,
     RegistrarOperation,
     Role,
     StepName,
@@ -308,6 +309,7 @@ def extras(tenant_id: UUID, db: Session) -> None:
             RegistrarOperation,
             {"domain_id": domain_id, "domain_name": "x.com", "state": OperationState.DONE},
         ),
+        (Registrant, {"contact": b"sealed"}),
         (InboxDay, {"inbox_id": inbox_id, "domain_id": domain_id, "day": date(2026, 1, 1)}),
         (
             DeliveryEvent,

@@ -42,6 +42,41 @@ class DomainPatch(In):
     auto_renew: bool
 
 
+class Registrant(In):
+    model_config = example(
+        {
+            "first_name": "Ann",
+            "last_name": "Lee",
+            "organization": "Acme",
+            "address": "1 Main Street",
+            "city": "Phoenix",
+            "state": "AZ",
+            "postal_code": "85284",
+            "country": "US",
+            "phone": "+1.6613102107",
+            "email": "ann@acme-mail.com",
+        }
+    )
+
+    first_name: Annotated[str, Field(min_length=1, max_length=255)]
+    last_name: Annotated[str, Field(min_length=1, max_length=255)]
+    organization: Annotated[str, Field(max_length=255)] = ""
+    address: Annotated[str, Field(min_length=1, max_length=255)]
+    city: Annotated[str, Field(min_length=1, max_length=50)]
+    state: Annotated[str, Field(min_length=1, max_length=50)]
+    postal_code: Annotated[str, Field(min_length=1, max_length=50)]
+    country: Annotated[str, Field(min_length=2, max_length=2)]
+    """ISO 3166-1 alpha-2."""
+    phone: Annotated[str, Field(min_length=7, max_length=50)]
+    """`+1.2175550100`: country code, a dot, the number."""
+    email: Annotated[str, Field(min_length=3, max_length=255)]
+
+
+class RegistrantOut(Out):
+    registrant: Registrant | None
+    """Null: names are registered for the platform."""
+
+
 class SearchOut(Out):
     domain_name: str
     available: bool

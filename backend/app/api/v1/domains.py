@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from app.database.models import Domain, DomainPurchase, DomainStatus
 from app.database.queries import accounts, pages
 from app.database.session import transaction
 from app.rules.permissions import Permission
-from app.services import domain_life
+from app.services import domain_life, registrant_service
 from app.services.domain_service import DomainService
 
 router = APIRouter(prefix="/domains", tags=["domains"], route_class=IdempotentRoute)
@@ -79,6 +80,28 @@ def list_domains(
         db, accounts.domains(status=status), Domain.id, after=unseal("domains", cursor), limit=limit
     )
     return page(rows, seal("domains", last))
+
+
+@router.get(
+    "/registrant",
+    response_model=Envelope[s.RegistrantOut],
+    **requires(Permission.DOMAINS_BUY),
+)
+def get_registrant(tenant: CurrentTenant, db: DB) -> Any:
+    """The contact your names are registered for; null when the platform stands in."""
+    contact = registrant_service.contact_of(tenant.id, db)
+    return ok({"registrant": None if contact is None else asdict(contact)})
+
+
+@router.put(
+    "/registrant",
+    response_model=Envelope[s.RegistrantOut],
+    **requires(Permission.DOMAINS_BUY, audit_event="registrant_changed"),
+)
+def put_registrant(body: s.Registrant, tenant: CurrentTenant, db: DB) -> Any:
+    """Register names for this contact: those to be bought, and those there are."""
+    contact = registrant_service.save(tenant, body.model_dump(), db)
+    return ok({"registrant": asdict(contact)})
 
 
 @router.get(

@@ -114,6 +114,16 @@ class RegistrarOperation(TenantOwned, Updated, Base):
     error: Mapped[str | None] = mapped_column(String(500))
 
 
+class Registrant(TenantOwned, Updated, Base):
+    """Who a tenant's names are registered for; without a row it is the platform."""
+
+    __tablename__ = "registrants"
+    __table_args__ = (UniqueConstraint("tenant_id"),)
+
+    contact: Mapped[bytes]
+    """JSON of rules.registrants.Contact, encrypted."""
+
+
 class DKIMKey(TenantOwned, Base):
     """A signing key; a selector is never reused for another key (relays cache by selector)."""
 
