@@ -77,6 +77,20 @@ def outbox(
     raise typer.Exit(1 if result["dead"] else 0)
 
 
+@ops_app.command()
+def domains(as_json: AsJSON = False) -> None:
+    """Names whose end is near or just past, the nearest first; exit 1 when one is over."""
+    from app import wiring
+    from app.database.session import ALL_TENANTS, transaction
+    from app.services import domain_life
+
+    wiring.boot()
+    with transaction(tenant=ALL_TENANTS) as db:
+        found = domain_life.overview(db)
+    show({"ending": found}, as_json)
+    raise typer.Exit(1 if any(row["days_left"] == 0 for row in found) else 0)
+
+
 @ops_app.command("audit-verify")
 def audit_verify(
     tenant: Annotated[UUID | None, typer.Option(help="Only this tenant's chain.")] = None,

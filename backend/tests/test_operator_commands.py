@@ -41,6 +41,10 @@ def asked(*words: str) -> dict[str, Any]:
     return answer
 
 
+def test_names_that_end_are_listed(world: Running) -> None:
+    assert asked("ops", "domains") == {"ending": []}
+
+
 def acts() -> list[tuple[str, Any]]:
     with transaction(tenant=ALL_TENANTS) as db:
         rows = db.scalars(select(OperatorAct).order_by(OperatorAct.id)).all()

@@ -62,6 +62,25 @@ def due(db: Session) -> list[Domain]:
     )
 
 
+def overview(db: Session) -> list[dict[str, object]]:
+    """What `due` finds, for operators; expects a session that sees all tenants."""
+    now = clock.now()
+    ending = [(domain.expiry_date, domain) for domain in due(db) if domain.expiry_date]
+    return [
+        {
+            "domain": domain.domain_name,
+            "domain_id": str(domain.id),
+            "tenant_id": str(domain.tenant_id),
+            "status": str(domain.status),
+            "stage": str(rules.stage(ends_at, now)),
+            "ends_at": ends_at.isoformat(),
+            "days_left": rules.days_left(ends_at, now),
+            "auto_renew": domain.auto_renew,
+        }
+        for ends_at, domain in sorted(ending, key=lambda pair: pair[0])
+    ]
+
+
 def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = None) -> None:
     """What today asks for of one name. Repeats are harmless."""
     providers = providers or ports.current()

@@ -190,6 +190,21 @@ def test_a_contested_name_is_not_taken_back(
     assert called()["domain_contested"] == 1
 
 
+def test_operators_see_names_that_end(domain_id: UUID, travel: Travel, live: Live) -> None:
+    def seen() -> list[tuple[object, object, object]]:
+        with transaction(tenant=ALL_TENANTS) as db:
+            rows = domain_life.overview(db)
+        return [(row["domain"], row["stage"], row["days_left"]) for row in rows]
+
+    assert seen() == []
+    travel(days=until_the_end(domain_id) - 10)
+    assert seen() == [(NAME, "ending", 10)]
+    live(12)
+    assert seen() == [(NAME, "grace", 0)]
+    travel(days=30)
+    assert seen() == [(NAME, "redemption", 0)]
+
+
 def test_a_name_far_from_its_end_is_not_asked_about(
     outside: FakeWorld, domain_id: UUID, live: Live
 ) -> None:
