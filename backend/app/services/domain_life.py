@@ -31,7 +31,10 @@ def protect(domain_id: UUID, db: Session, *, providers: ports.Providers | None =
     """Lock the name against transfers and hide its registrant. Repeats are harmless."""
     providers = providers or ports.current()
     domain = domain_steps.lock(domain_id, db)
+    if domain.protected_at is not None:
+        return
     providers.registrar.protect(domain.domain_name)
+    domain.protected_at = clock.now()
     audit.write(
         db, domain.tenant_id, "domain_protected", "domain", domain.id, {"locked": [None, True]}
     )

@@ -47,7 +47,7 @@ def save(tenant: Tenant, given: Mapping[str, str], db: Session) -> Contact:
     if row is None:
         row = Registrant(id=new_id(), tenant_id=tenant.id)
         db.add(row)
-    row.contact = security.encrypt(json.dumps(asdict(contact)).encode(), _context(row.id))
+    row.contact = security.encrypt(json.dumps(asdict(contact)).encode(), contact_context(row.id))
     audit.write(
         db, tenant.id, "registrant_changed", "tenant", tenant.id, {"fields": [None, fields]}
     )
@@ -73,8 +73,9 @@ def hand_on(domain_id: UUID, db: Session, *, providers: ports.Providers | None =
 
 
 def _opened(row: Registrant) -> Contact:
-    return Contact(**json.loads(security.decrypt(row.contact, _context(row.id))))
+    return Contact(**json.loads(security.decrypt(row.contact, contact_context(row.id))))
 
 
-def _context(registrant_id: UUID) -> str:
+def contact_context(registrant_id: UUID) -> str:
+    """What a sealed contact belongs to: it opens as nothing else."""
     return f"registrants.contact:{registrant_id}"

@@ -4,6 +4,7 @@ and `extras` for the tables whose rows it never names.
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable, Collection
 from datetime import date, timedelta
@@ -57,6 +58,7 @@ from app.database.models import (
 from app.rules import api_keys
 from app.services.domain_setup import key_context
 from app.services.inbox_batch import password_context
+from app.services.registrant_service import contact_context
 from app.utils import security
 
 PASSWORD = "correct horse battery"
@@ -65,6 +67,21 @@ PASSWORD = "correct horse battery"
 @cache
 def _password_hash() -> str:
     return security.hash_password(PASSWORD)
+
+
+PERSON = {
+    "first_name": "Ann",
+    "last_name": "Lee",
+    "organization": "",
+    "address": "1 Main Street",
+    "city": "Phoenix",
+    "state": "AZ",
+    "postal_code": "85284",
+    "country": "US",
+    "phone": "+1.6613102107",
+    "email": "ann@walk.test",
+}
+"""Whom a tenant's names are registered for."""
 
 
 def add(db: Session, kind: type[Any], tenant_id: UUID, /, **fields: Any) -> UUID:
@@ -309,7 +326,6 @@ def extras(tenant_id: UUID, db: Session) -> None:
             RegistrarOperation,
             {"domain_id": domain_id, "domain_name": "x.com", "state": OperationState.DONE},
         ),
-        (Registrant, {"contact": b"sealed"}),
         (InboxDay, {"inbox_id": inbox_id, "domain_id": domain_id, "day": date(2026, 1, 1)}),
         (
             DeliveryEvent,
@@ -368,3 +384,10 @@ def extras(tenant_id: UUID, db: Session) -> None:
     for kind, fields in rows:
         add(db, kind, tenant_id, **fields)
     mail_token(tenant_id, db, user_id, "verify_email", security.new_token())
+    registrant(tenant_id, db)
+
+
+def registrant(tenant_id: UUID, db: Session) -> UUID:
+    id_ = new_id()
+    sealed = security.encrypt(json.dumps(PERSON).encode(), contact_context(id_))
+    return add(db, Registrant, tenant_id, id=id_, contact=sealed)

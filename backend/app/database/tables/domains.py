@@ -53,6 +53,8 @@ class Domain(TenantOwned, Updated, Base):
     purchase_date: Mapped[datetime | None]
     expiry_date: Mapped[datetime | None]
     auto_renew: Mapped[bool] = mapped_column(default=True)
+    protected_at: Mapped[datetime | None]
+    """When it was locked and its registrant hidden."""
     kumo_authorized: Mapped[bool] = mapped_column(default=False)
     failure: Mapped[str | None] = mapped_column(String(500))
 

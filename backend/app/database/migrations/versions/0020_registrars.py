@@ -1,4 +1,4 @@
-"""Contacts that tenants' names are registered for."""
+"""Contacts that tenants' names are registered for; when a name was locked."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ THIS_TENANT = (
 
 
 def upgrade() -> None:
+    op.add_column("domains", sa.Column("protected_at", sa.DateTime(timezone=True), nullable=True))
     op.create_table(
         "registrants",
         sa.Column("contact", sa.LargeBinary(), nullable=False),
@@ -44,3 +45,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("registrants")
+    op.drop_column("domains", "protected_at")
