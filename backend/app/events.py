@@ -184,6 +184,13 @@ class DomainLifeDue(TenantEvent):
 
 
 @dataclass(frozen=True)
+class DomainLookDue(TenantEvent):
+    """The records of an active name are to be compared with what the DNS shows."""
+
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
 class InboxesProvisioned(TenantEvent):
     provision_id: UUID
 
@@ -213,6 +220,11 @@ class BooksDue(Event):
 
 @dataclass(frozen=True)
 class DomainsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class RecordsDue(Event):
     pass
 
 

@@ -91,6 +91,20 @@ def domains(as_json: AsJSON = False) -> None:
     raise typer.Exit(1 if any(row["days_left"] == 0 for row in found) else 0)
 
 
+@ops_app.command("domain-drift")
+def domain_drift_view(as_json: AsJSON = False) -> None:
+    """Active names whose DNS differs from what we publish and is not cured; exit 1 for any."""
+    from app import wiring
+    from app.database.session import ALL_TENANTS, transaction
+    from app.services import domain_drift
+
+    wiring.boot()
+    with transaction(tenant=ALL_TENANTS) as db:
+        found = domain_drift.overview(db)
+    show({"differing": found}, as_json)
+    raise typer.Exit(1 if found else 0)
+
+
 @ops_app.command("audit-verify")
 def audit_verify(
     tenant: Annotated[UUID | None, typer.Option(help="Only this tenant's chain.")] = None,

@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session
 from app import errors, events
 from app.database import outbox
 from app.database.models import DomainPurchase, Tenant
-from app.services import domain_life, domain_registration, domain_setup, registrant_service
+from app.services import (
+    domain_drift,
+    domain_life,
+    domain_registration,
+    domain_setup,
+    registrant_service,
+)
 from app.services.billing_service import BillingService
 from app.services.domain_service import DomainService
 from app.services.domain_steps import NotYet
@@ -60,6 +66,18 @@ def look_after_all(db: Session) -> None:
 @task("domains.look")
 def look(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
     domain_life.look(domain_id, db)
+
+
+@task("domains.heal_all_records")
+def heal_all_records(db: Session) -> None:
+    """Every quarter of an hour: every active name, each by a job of its own."""
+    for domain in domain_drift.due(db):
+        outbox.record(db, events.DomainLookDue(tenant_id=domain.tenant_id, domain_id=domain.id))
+
+
+@task("domains.heal_records")
+def heal_records(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    domain_drift.look(domain_id, db)
 
 
 @task("domains.create_zone")

@@ -43,6 +43,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.DomainActivated: (),
         e.RegistrantChanged: ("domains.hand_on_registrant",),
         e.DomainLifeDue: ("domains.look",),
+        e.DomainLookDue: ("domains.heal_records",),
         # Inboxes
         e.InboxesProvisioned: ("provisioning.publish_inboxes",),
         e.InboxChanged: ("provisioning.publish_inbox",),
@@ -55,6 +56,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.BooksDue: ("billing.reconcile",),
         e.HoldsDue: ("billing.release_stale_holds",),
         e.DomainsDue: ("domains.look_after_all",),
+        e.RecordsDue: ("domains.heal_all_records",),
         e.WarmupDue: ("provisioning.advance_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),

@@ -18,6 +18,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.SubscriptionsDue, timedelta(minutes=10)),
     (events.BooksDue, timedelta(days=1)),
     (events.DomainsDue, timedelta(days=1)),
+    (events.RecordsDue, timedelta(minutes=15)),
     (events.WarmupDue, timedelta(days=1)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),
     (events.AuditHeadsDue, timedelta(hours=1)),

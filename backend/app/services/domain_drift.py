@@ -1,0 +1,123 @@
+"""Records that somebody deleted or altered after the name was active: found, put back, or told.
+
+A look asks the DNS as a receiver would. What differs is put back in the zone, where only our own
+records are touched; what putting back cannot cure (a second SPF record of the customer's, name
+servers that are not ours) stands on the name as its failure until it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import errors
+from app.database.models import Domain, DomainStatus
+from app.integrations import ports
+from app.rules import dns_records
+from app.services import domain_setup, domain_steps, notices
+
+MARK = "DNS: "
+"""How a failure begins that a look at the DNS has written, and that it may take away again."""
+
+
+def due(db: Session) -> list[Domain]:
+    """Every name that sends and whose zone we hold, of all tenants."""
+    return list(
+        db.scalars(
+            select(Domain)
+            .where(Domain.status == DomainStatus.ACTIVE, Domain.cloudflare_zone_id.is_not(None))
+            .order_by(Domain.id)
+        )
+    )
+
+
+def overview(db: Session) -> list[dict[str, object]]:
+    """Names whose DNS is not as it should be, for operators; the session sees all tenants."""
+    return [
+        {
+            "domain": domain.domain_name,
+            "domain_id": str(domain.id),
+            "tenant_id": str(domain.tenant_id),
+            "difference": domain.failure,
+        }
+        for domain in due(db)
+        if (domain.failure or "").startswith(MARK)
+    ]
+
+
+def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = None) -> None:
+    """Compare one name with its records and put back what is ours. Repeats are harmless.
+
+    Raises ProviderUnavailable when no server answers: then it is not known what is published, and
+    nothing is changed or told.
+    """
+    providers = providers or ports.current()
+    domain = domain_steps.lock(domain_id, db)
+    zone_id = domain.cloudflare_zone_id
+    if domain.status != DomainStatus.ACTIVE or zone_id is None:
+        return
+    wrong = _wrong(domain, providers.resolver)
+    if not wrong:
+        _cured(domain, db)
+        return
+    records = domain_setup.planned(domain)
+    try:
+        changed = providers.dns.apply(
+            zone_id, [ports.DNSRecord(**asdict(record)) for record in records]
+        )
+    except errors.ProviderFailed as refusal:
+        _tell(domain, f"{_words(wrong)}; it cannot be put back: {refusal.message}", db)
+        return
+    if changed:
+        # Resolvers may show the old record for the length of its TTL; the next look decides.
+        domain_steps.move(
+            domain, "domain_records_healed", db, records=[_words(wrong), f"{changed} changes"]
+        )
+        return
+    _tell(domain, _words(wrong), db)
+
+
+def _wrong(domain: Domain, resolver: ports.DNSResolver) -> list[dns_records.Verdict]:
+    records = domain_setup.planned(domain)
+    seen = {
+        (kind, name): resolver.lookup(name, kind) for kind, name in dns_records.questions(records)
+    }
+    return [verdict for verdict in dns_records.compare(records, seen) if not verdict.ok]
+
+
+def _words(wrong: Sequence[dns_records.Verdict]) -> str:
+    """The first difference with its cure, and how many there are."""
+    first = wrong[0]
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    subject = f"{first.record.type} {first.record.name}"
+    return f"{subject}: {first.difference}. {first.fix}{more}"
+
+
+def _tell(domain: Domain, why: str, db: Session) -> None:
+    """Show it on the name at once; call a person when the next look still finds it.
+
+    One look alone may have seen what a resolver kept from before a repair.
+    """
+    before, now = domain.failure, f"{MARK}{why}"[:500]
+    if (before or "").startswith(MARK):
+        notices.alert(
+            db,
+            "domain_dns_differs",
+            f"{domain.id}:{domain.updated_at:%Y-%m-%dT%H:%M:%S}",
+            f"{domain.domain_name}: {why}",
+            tenant_id=domain.tenant_id,
+        )
+        return
+    domain.failure = now
+    domain_steps.move(domain, "domain_dns_differs", db, failure=[before, now])
+
+
+def _cured(domain: Domain, db: Session) -> None:
+    before = domain.failure
+    if before is not None and before.startswith(MARK):
+        domain.failure = None
+        domain_steps.move(domain, "domain_dns_as_wanted", db, failure=[before, None])

@@ -1,0 +1,191 @@
+"""Records that are deleted or altered behind our back: put back, or told to people.
+
+The zone is the sandbox's Cloudflare and the answers come from its name server, over real sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from app import errors, events
+from app.database import outbox
+from app.database.models import AuditLog, DomainStatus, OperatorAlert
+from app.database.session import ALL_TENANTS, transaction
+from app.integrations import ports
+from app.integrations.cloudflare_client import CloudflareClient, body_of
+from app.integrations.dns_resolver import Resolver
+from app.services import domain_drift, domain_setup
+from tests.contracts.tools import Sandbox
+from tests.fakes import FakeWorld, away
+from tests.fixtures.chain import NAME, Quote, Settle, domain_of, order
+
+TOKEN = "sandbox-token"
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    running = Sandbox(("dns", "namecheap", "cloudflare"))
+    yield running
+    running.close()
+
+
+class OwnersZone:
+    """The zone as whoever holds the account sees it, and the providers that look at it."""
+
+    def __init__(self, sandbox: Sandbox, http: httpx.Client, others: ports.Providers) -> None:
+        url = f"{sandbox.url}/cloudflare/client/v4"
+        dns = CloudflareClient(http=http, url=url, token=TOKEN, account_id="sandbox-account")
+        resolver = Resolver([f"127.0.0.1:{sandbox.world.ports['dns']}"])
+        self.providers = replace(others, dns=dns, resolver=resolver)
+        zone = dns.ensure_zone(NAME)
+        self.id = zone.id
+        servers = list(zone.name_servers)
+        sandbox.control("namecheap/elsewhere", domain=NAME, name_servers=servers)
+        self._http, self._url = http, f"{url}/zones/{self.id}/dns_records"
+        self._headers = {"Authorization": f"Bearer {TOKEN}"}
+
+    def _ask(self, method: str, path: str, **more: Any) -> Any:
+        answer = self._http.request(method, self._url + path, headers=self._headers, **more)
+        assert answer.is_success, answer.text
+        return answer.json()["result"]
+
+    def all(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("GET", "", params={"per_page": 5000})
+        return found
+
+    def add(self, **record: Any) -> None:
+        self._ask("POST", "", json=record)
+
+    def delete(self, record: dict[str, Any]) -> None:
+        self._ask("DELETE", f"/{record['id']}")
+
+    def alter(self, record: dict[str, Any]) -> None:
+        changed = {"priority": 77} if record["type"] == "MX" else {"content": _spoilt(record)}
+        self._ask("PATCH", f"/{record['id']}", json=changed)
+
+
+def _spoilt(record: dict[str, Any]) -> str:
+    """Still of its kind, with something else in it."""
+    text: str = record["content"]
+    return text.rstrip('"') + ' x=1"' if "v=spf1" in text else text.rstrip('"') + '; x=1"'
+
+
+@pytest.fixture
+def domain_id(outside: FakeWorld, quote: Quote, settle: Settle) -> UUID:
+    made = order(quote())
+    settle(hours=1)
+    assert domain_of(made).status == DomainStatus.ACTIVE
+    return made
+
+
+@pytest.fixture
+def zone(sandbox: Sandbox, domain_id: UUID) -> Iterator[OwnersZone]:
+    """The active name's zone, published in the sandbox."""
+    with httpx.Client() as http:
+        zone = OwnersZone(sandbox, http, ports.current())
+        for record in zone.all():
+            zone.delete(record)
+        with transaction(tenant=ALL_TENANTS) as db:
+            domain = db.get_one(type(domain_of(domain_id)), domain_id)
+            domain.cloudflare_zone_id = zone.id
+            records = domain_setup.planned(domain)
+        zone.providers.dns.apply(zone.id, [ports.DNSRecord(**vars(r)) for r in records])
+        yield zone
+
+
+def look(domain_id: UUID, providers: ports.Providers) -> None:
+    with transaction(tenant=ALL_TENANTS) as db:
+        domain_drift.look(domain_id, db, providers=providers)
+
+
+def deeds(domain_id: UUID) -> list[str]:
+    with transaction(tenant=ALL_TENANTS) as db:
+        rows = select(AuditLog.action).where(AuditLog.resource_id == domain_id)
+        return list(db.scalars(rows.order_by(AuditLog.id)))
+
+
+def alerts() -> list[str]:
+    with transaction(tenant=ALL_TENANTS) as db:
+        return list(db.scalars(select(OperatorAlert.kind)))
+
+
+def seen_right(domain_id: UUID, zone: OwnersZone) -> bool:
+    verdicts = domain_setup.inspect(domain_of(domain_id), zone.providers.resolver)
+    return bool(verdicts) and all(verdict.ok for verdict in verdicts)
+
+
+Mutation = Callable[[OwnersZone, dict[str, Any]], None]
+
+
+@pytest.mark.parametrize("mutate", [OwnersZone.delete, OwnersZone.alter])
+def test_each_record_is_put_back(zone: OwnersZone, domain_id: UUID, mutate: Mutation) -> None:
+    zone.add(type="TXT", name=NAME, content='"google-site-verification=x"', ttl=300)
+    zone.add(type="A", name=f"www.{NAME}", content="192.0.2.9", ttl=300)
+    theirs = [record for record in zone.all() if not record["comment"]]
+    planned = domain_setup.planned(domain_of(domain_id))
+    assert seen_right(domain_id, zone)
+    for number, record in enumerate(planned, 1):
+        body = body_of(ports.DNSRecord(**vars(record)))
+        found = next(
+            r
+            for r in zone.all()
+            if (r["type"], r["name"], r["content"]) == (body["type"], body["name"], body["content"])
+        )
+        mutate(zone, found)
+        assert not seen_right(domain_id, zone), record
+        look(domain_id, zone.providers)
+        assert seen_right(domain_id, zone), record
+        assert deeds(domain_id).count("domain_records_healed") == number
+    # The customer's own are the very same rows as before.
+    assert [record for record in zone.all() if not record["comment"]] == theirs
+    assert domain_of(domain_id).failure is None
+    assert alerts() == []
+
+
+def test_a_second_spf_record_is_theirs_and_is_told(zone: OwnersZone, domain_id: UUID) -> None:
+    zone.add(type="TXT", name=NAME, content='"v=spf1 include:other.test -all"', ttl=300)
+    before = zone.all()
+    look(domain_id, zone.providers)
+    failure = domain_of(domain_id).failure
+    assert failure is not None
+    assert "2 records begin with v=spf1" in failure
+    assert f"Keep one TXT record at {NAME}" in failure
+    assert alerts() == []
+    look(domain_id, zone.providers)
+    look(domain_id, zone.providers)
+    assert alerts() == ["domain_dns_differs"]
+    assert zone.all() == before
+    with transaction(tenant=ALL_TENANTS) as db:
+        assert [row["domain"] for row in domain_drift.overview(db)] == [NAME]
+    # The customer mends it; nobody has to tell us.
+    zone.delete(next(r for r in zone.all() if "other.test" in r["content"]))
+    look(domain_id, zone.providers)
+    assert domain_of(domain_id).failure is None
+    assert deeds(domain_id)[-2:] == ["domain_dns_differs", "domain_dns_as_wanted"]
+
+
+def test_silence_is_no_difference(outside: FakeWorld, domain_id: UUID) -> None:
+    before = deeds(domain_id)
+    outside.resolver.accidents.plan("lookup", away())
+    with pytest.raises(errors.ProviderUnavailable):
+        look(domain_id, ports.current())
+    assert deeds(domain_id) == before
+    assert domain_of(domain_id).failure is None
+
+
+def test_the_calendar_heals(outside: FakeWorld, domain_id: UUID, settle: Settle) -> None:
+    (zone_id,) = outside.dns.records
+    whole = list(outside.dns.records[zone_id])
+    del outside.dns.records[zone_id][2]
+    with transaction(tenant=ALL_TENANTS) as db:
+        outbox.record(db, events.RecordsDue())
+    assert settle() == ["domains.heal_all_records", "domains.heal_records"]
+    assert outside.dns.records[zone_id] == whole
+    assert deeds(domain_id)[-1] == "domain_records_healed"
