@@ -180,6 +180,30 @@ def test_silence_is_no_difference(outside: FakeWorld, domain_id: UUID) -> None:
     assert domain_of(domain_id).failure is None
 
 
+def test_a_zone_that_is_gone_is_told_and_its_return_is_seen(
+    outside: FakeWorld, domain_id: UUID
+) -> None:
+    (zone_id,) = outside.dns.records
+    del outside.dns.records[zone_id][2]
+    refusal = errors.ProviderFailed(provider="Cloudflare", reason="1001 no such zone")
+    outside.dns.accidents.plan("apply", refusal, times=2)
+    look(domain_id, ports.current())
+    failure = domain_of(domain_id).failure
+    assert failure is not None
+    assert failure.startswith("DNS: TXT")
+    assert "it cannot be put back" in failure
+    look(domain_id, ports.current())
+    assert alerts() == ["domain_dns_differs"]
+    look(domain_id, ports.current())  # The provider takes it again.
+    look(domain_id, ports.current())
+    assert domain_of(domain_id).failure is None
+    assert deeds(domain_id)[-3:] == [
+        "domain_dns_differs",
+        "domain_records_healed",
+        "domain_dns_as_wanted",
+    ]
+
+
 def test_the_calendar_heals(outside: FakeWorld, domain_id: UUID, settle: Settle) -> None:
     (zone_id,) = outside.dns.records
     whole = list(outside.dns.records[zone_id])
