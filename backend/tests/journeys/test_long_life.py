@@ -75,6 +75,7 @@ def standing(customer: Customer) -> tuple[str, bool]:
     return data["status"], data["is_suspended"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_four_hundred_days(
     signed_in: Customer,
