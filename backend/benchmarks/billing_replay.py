@@ -220,7 +220,10 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with databases(), context.Pool(PROCESSES, initializer=quieten) as pool:
         chunks = [list(range(n, orders, PROCESSES * 8)) for n in range(PROCESSES * 8)]
-        results = pool.map(tell, chunks, chunksize=1)
+        results = []
+        for result in pool.imap_unordered(tell, chunks):
+            results.append(result)
+            print(f"{len(results)} of {len(chunks)} parts", file=sys.stderr, flush=True)
     handled = sum(count for count, _ in results)
     wrong = [one for _, found in results for one in found]
     seconds = time.perf_counter() - began
