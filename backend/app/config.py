@@ -101,6 +101,7 @@ class KumoSettings(_Group):
     admin_urls: CommaList = Field(default=["http://127.0.0.1:8002"])
     admin_token: SecretStr = SecretStr(_DEV_SECRET)
     auth_pepper: SecretStr = SecretStr(_DEV_SECRET)
+    trace_key: SecretStr = SecretStr(_DEV_SECRET)
 
 
 class PricingSettings(_Group):
@@ -189,6 +190,7 @@ def _unsafe(settings: Settings) -> list[str]:
         "MTA_TOKEN": settings.mta_token,
         "KUMO_ADMIN_TOKEN": settings.kumo.admin_token,
         "KUMO_AUTH_PEPPER": settings.kumo.auth_pepper,
+        "KUMO_TRACE_KEY": settings.kumo.trace_key,
     }.items():
         value = secret.get_secret_value()
         if value == _DEV_SECRET or len(value) < 32:

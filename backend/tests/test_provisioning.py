@@ -263,4 +263,6 @@ def test_nodes_are_told_what_redis_does_not_know(
     assert answer == redis.hgetall(f"ig:inbox:{emails[0]}")
     assert node.get("/internal/mta/v1/inboxes/nobody@x.test").status_code == 404
     assert node.get("/internal/mta/v1/domains/x.test/dkim").status_code == 404
-    assert UUID(paying.tenant_id)
+    owner = node.get(f"/internal/mta/v1/owners/{inbox_id}").json()["data"]
+    assert owner == {"inbox": inbox_id, "tenant": paying.tenant_id}
+    assert node.get(f"/internal/mta/v1/owners/{paying.tenant_id}").status_code == 404

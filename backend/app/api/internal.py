@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import psycopg
 from fastapi import APIRouter, Path, Request
@@ -42,6 +43,8 @@ async def inbox(username: Name, request: Request) -> Any:
             "status": entry.status,
             "day_limit": str(entry.daily_limit),
             "month_limit": str(entry.monthly_limit),
+            "hour_limit": str(entry.hourly_limit),
+            "domain_limit": str(entry.recipient_domain_limit),
         }
     )
 
@@ -54,6 +57,15 @@ async def dkim(domain: Name, request: Request) -> Any:
         raise NotFound(resource="signing key")
     pem = security.decrypt(key.sealed, key_context(key.id)).decode()
     return ok({"domain": key.domain, "selector": key.selector, "private_key": pem})
+
+
+@router.get("/owners/{inbox_id}", response_model=Envelope[s.OwnerOut], **nodes())
+async def owner(inbox_id: UUID, request: Request) -> Any:
+    """Whose mail a report is about; deleted inboxes are known too."""
+    tenant_id = await _ask(mail_plane.owner(request.app.state.ingest_pool, inbox_id))
+    if tenant_id is None:
+        raise NotFound(resource="inbox")
+    return ok({"inbox": str(inbox_id), "tenant": str(tenant_id)})
 
 
 @router.get("/kills", response_model=Envelope[s.KillsOut], **nodes())

@@ -208,6 +208,8 @@ def _fields(entry: InboxEntry) -> dict[Any, Any]:
         "status": entry.status,
         "day_limit": str(entry.daily_limit),
         "month_limit": str(entry.monthly_limit),
+        "hour_limit": str(entry.hourly_limit),
+        "domain_limit": str(entry.recipient_domain_limit),
     }
 
 
@@ -224,6 +226,8 @@ def _entry(username: str, row: dict[str, str]) -> InboxEntry | None:
             status=row["status"],
             daily_limit=int(row["day_limit"]),
             monthly_limit=int(row["month_limit"]),
+            hourly_limit=int(row["hour_limit"]),
+            recipient_domain_limit=int(row["domain_limit"]),
         )
     except (KeyError, ValueError):
         return None

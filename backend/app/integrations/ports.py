@@ -269,6 +269,9 @@ class InboxEntry:
     status: str
     daily_limit: int
     monthly_limit: int
+    hourly_limit: int
+    recipient_domain_limit: int
+    """Messages a day to recipients of one domain."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """Trace tokens: which inbox a message came from, told by whoever sends it back to us.
 
-A token stands in the header `X-InboxGrove-Trace` and in the envelope sender (VERP), so that a bounce
-message (RFC 3464) or a complaint (RFC 5965) can be tied to mail we really sent: only a holder of the
-key can make one. The relay's policy writes them (`kumomta/policy/ig/traces.lua`, the twin of this
-file); here they are read.
+A token stands in the header `X-InboxGrove-Trace` and in the envelope sender (VERP), so that a
+bounce message (RFC 3464) or a complaint (RFC 5965) can be tied to mail we really sent: only a
+holder of the key can make one. The relay's policy writes them (`kumomta/policy/ig/traces.lua`, the
+twin of this file); here they are read.
 
-Shape: `<payload>.<mac>`, both base32 (RFC 4648) in lower case without padding. The payload is the 16
-bytes of the inbox's UUID and the first 8 bytes of SHA-256 over the message's spool id; the mac is
-the first 10 bytes of HMAC-SHA256 over the payload's base32 text.
+Shape: `<payload>.<mac>`, both base32 (RFC 4648) in lower case without padding. The payload is the
+16 bytes of the inbox's UUID and the first 8 bytes of SHA-256 over the message's spool id; the mac
+is the first 10 bytes of HMAC-SHA256 over the payload's base32 text.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.database.models import Domain, DomainStatus, Inbox, InboxStatus, Suppression, Tenant
 from app.integrations import ports
+from app.rules import pace
 from app.services.subscription_service import SubscriptionService
 
 BLOCK = 1_000
@@ -39,6 +40,8 @@ class DirectoryService:
             status=status or str(inbox.status),
             daily_limit=inbox.daily_limit,
             monthly_limit=inbox.monthly_limit,
+            hourly_limit=pace.hourly_limit(inbox.daily_limit),
+            recipient_domain_limit=pace.recipient_domain_limit(inbox.daily_limit),
         )
 
     @staticmethod

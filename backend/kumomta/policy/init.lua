@@ -69,6 +69,14 @@ kumo.on('smtp_server_message_received', function(msg, conn_meta)
     if conn_meta:get_meta 'authz_id' then
       return submission.received(msg, conn_meta)
     end
+    return reports.received(msg)
+  end)
+end)
+
+-- Mail that the control plane hands in over HTTP passes the same rules.
+kumo.on('http_message_generated', function(msg)
+  guard.answer(function()
+    return submission.injected(msg)
   end)
 end)
 

@@ -206,6 +206,8 @@ class Egress:
         try:
             for _ in range(int(LINGER_SECONDS / 0.02)):
                 await asyncio.sleep(0.02)
+                if self._closing:
+                    return False
                 if site.pending:
                     return True
             return False

@@ -233,10 +233,11 @@ class Listener:
             if trace.get("supplemental_header", True):
                 message.content = trace_header(message, trace) + message.content
             messages.append(message)
-        return await self._finish(server, messages)
+        return await self._finish(server, messages, envelope.mail_from or "")
 
-    async def _finish(self, server: Connection, messages: list[Message]) -> str:
-        fault = self._faults.take("kumomta", f"SMTP DATA {messages[0].envelope_sender}")
+    async def _finish(self, server: Connection, messages: list[Message], sender: str) -> str:
+        # Faults are chosen by the sender that the client named, whatever the policy made of it.
+        fault = self._faults.take("kumomta", f"SMTP DATA {sender}")
         if fault is not None and fault.mode in ("fail_before", "rate_limit"):
             return "451 4.3.0 temporarily unavailable"
         kept = []

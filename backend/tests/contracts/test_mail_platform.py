@@ -28,6 +28,7 @@ def _node() -> Iterator[Sandbox]:
         IG_ADMIN_TOKEN=TOKEN,
         IG_MTA_TOKEN="token-of-the-node",
         IG_AUTH_PEPPER="pepper",
+        IG_TRACE_KEY="trace-key",
         IG_REDIS_URL=os.environ["REDIS_URL"],
         # The control plane plays no part here.
         IG_CONTROL_URL="http://127.0.0.1:9",
@@ -69,6 +70,8 @@ def entry(number: int, **fields: Any) -> InboxEntry:
         status="active",
         daily_limit=50,
         monthly_limit=1500,
+        hourly_limit=25,
+        recipient_domain_limit=30,
     )
     return replace(made, **fields)
 
@@ -99,6 +102,8 @@ def test_an_inbox_is_written_as_the_relay_reads_it(mail: KumoClient, valkey: Red
         "status": "active",
         "day_limit": "50",
         "month_limit": "1500",
+        "hour_limit": "25",
+        "domain_limit": "30",
     }
 
 

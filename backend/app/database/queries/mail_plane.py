@@ -38,6 +38,8 @@ SELECT 't', id::text FROM tenants WHERE is_suspended
 UNION ALL SELECT 'i', id::text FROM inboxes WHERE status = 'paused'
 """
 
+_OWNER = "SELECT tenant_id FROM inboxes WHERE id = %(inbox)s"
+
 
 @dataclass(frozen=True)
 class SigningKey:
@@ -79,6 +81,12 @@ async def signing_key(pool: Pool, domain: str) -> SigningKey | None:
     if row is None:
         return None
     return SigningKey(row["id"], row["domain_name"], row["selector"], bytes(row["private_key"]))
+
+
+async def owner(pool: Pool, inbox_id: UUID) -> UUID | None:
+    """The tenant of an inbox, also of a deleted one."""
+    row = await _one(pool, _OWNER, {"inbox": inbox_id})
+    return None if row is None else row["tenant_id"]
 
 
 async def kills(pool: Pool) -> tuple[list[str], list[str]]:

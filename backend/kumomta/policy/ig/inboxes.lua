@@ -26,6 +26,8 @@ local function load(username)
     end
     answer.day_limit = tonumber(entry.day_limit)
     answer.month_limit = tonumber(entry.month_limit)
+    answer.hour_limit = tonumber(entry.hour_limit)
+    answer.domain_limit = tonumber(entry.domain_limit)
   else
     answer.state = 'unknown'
   end

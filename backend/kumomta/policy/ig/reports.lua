@@ -1,8 +1,10 @@
 -- Mail from strangers: bounce messages (RFC 3464) and complaint reports (RFC 5965), logged and dropped; the rest
 -- is refused, because we keep no mailboxes.
 local kumo = require 'kumo'
+local control = require 'ig.control'
 local settings = require 'ig.settings'
 local store = require 'ig.store'
+local traces = require 'ig.traces'
 
 local M = {}
 
@@ -43,11 +45,39 @@ end
 
 function M.rcpt_to(recipient, conn_meta)
   if own_domain(recipient.domain:lower()) then
+    local token, _, claimed = traces.of_return_path(recipient.user)
+    if claimed and not token then
+      return 550, '5.1.1 no mail was ever sent from this address'
+    end
     return
   end
   local sender = conn_meta:get_meta 'x_sender'
   if sender ~= '' and sender ~= '<>' then
     return 550, '5.7.1 this host takes delivery reports only'
+  end
+end
+
+-- Whose an inbox is, also when it was deleted since; it never changes. While the control plane is away this raises,
+-- which becomes a 451: the other host keeps its report until it can be recorded whole.
+local owner = kumo.memoize(function(inbox)
+  return control.get('/internal/mta/v1/owners/' .. control.segment(inbox)) or {}
+end, { name = 'user.ig_owner', ttl = '1 day', capacity = 50000 })
+
+-- Once per recipient: ties the report to the message it is about. kumod writes its record right after this, with the
+-- metadata set here; `tenant` itself is not set, because it would count the report as mail of that tenant.
+function M.received(msg)
+  local token, inbox = traces.of_return_path(msg:recipient().user)
+  if not token then
+    token, inbox = traces.in_report(msg:get_data())
+  end
+  if not token then
+    return
+  end
+  local tenant = owner(inbox).tenant
+  if tenant then
+    msg:set_meta('x_trace', token)
+    msg:set_meta('x_inbox', inbox)
+    msg:set_meta('x_tenant', tenant)
   end
 end
 

@@ -15,6 +15,8 @@ return {
   admin_token = text('IG_ADMIN_TOKEN', ''),
   redis_url = text('IG_REDIS_URL', 'redis://127.0.0.1:6379/0'),
   auth_pepper = text('IG_AUTH_PEPPER', ''),
+  -- Key of the trace tokens, the same on every node and on the control plane.
+  trace_key = text('IG_TRACE_KEY', ''),
 
   submission_listen = text('IG_SUBMISSION_LISTEN', '0.0.0.0:587'),
   -- Reports from other providers arrive on port 25; unset on nodes that only send.

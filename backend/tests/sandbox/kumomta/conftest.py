@@ -25,6 +25,7 @@ from tests.sandbox.kumomta.plane import (
     ADMIN_TOKEN,
     MTA_TOKEN,
     PEPPER,
+    TRACE_KEY,
     ControlPlane,
     Names,
     Plane,
@@ -90,6 +91,7 @@ async def start_plane(
         environment = {
             "IG_CONTROL_URL": control_plane.url, "IG_MTA_TOKEN": MTA_TOKEN,
             "IG_ADMIN_TOKEN": ADMIN_TOKEN, "IG_REDIS_URL": valkey_url, "IG_AUTH_PEPPER": PEPPER,
+            "IG_TRACE_KEY": TRACE_KEY,
         }  # fmt: skip
         config = SandboxConfig(
             http_port=0, dns_port=0, mx_port=0, submission_port=0, data_dir=data_dir,

@@ -28,6 +28,7 @@ from sandbox.kumomta.part import KumoMTA
 from sandbox.world import World
 
 PEPPER = "pepper-for-tests"
+TRACE_KEY = "trace-key-for-tests"
 MTA_TOKEN = "token-of-the-node"
 ADMIN_TOKEN = "token-of-the-control-plane"
 DOMAIN = "acme.test"
@@ -66,11 +67,13 @@ class ControlPlane:
     """Section of the product that nodes talk to, with its memory open to the tests."""
 
     inboxes: dict[str, dict[str, str]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=lambda: {INBOX: TENANT})
     kills: dict[str, list[str]] = field(default_factory=lambda: {"tenants": [], "inboxes": []})
     posts: list[list[dict[str, Any]]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     lookups: list[str] = field(default_factory=list)
     dkim: bool = True
+    broken: bool = False
     selector: str = SELECTOR
     damaged_key: bool = False
     url: str = ""
@@ -107,6 +110,14 @@ class ControlPlane:
                 }
             )
 
+        async def owner(request: Request) -> JSONResponse:
+            if self.broken:
+                return JSONResponse({"status": "error"}, 503)
+            tenant = self.owners.get(request.path_params["inbox"])
+            if tenant is None:
+                return JSONResponse({"status": "error"}, 404)
+            return _answer({"tenant": tenant, "inbox": request.path_params["inbox"]})
+
         async def kills(_: Request) -> JSONResponse:
             return _answer(self.kills)
 
@@ -131,6 +142,7 @@ class ControlPlane:
             routes=[
                 Route("/internal/mta/v1/inboxes/{name}", guarded(inbox)),
                 Route("/internal/mta/v1/domains/{domain}/dkim", guarded(key)),
+                Route("/internal/mta/v1/owners/{inbox}", guarded(owner)),
                 Route("/internal/mta/v1/kills", guarded(kills)),
                 Route("/webhooks/kumomta", guarded(events), methods=["POST"]),
             ]
