@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from uuid import UUID
 
 import pytest
 from redis import Redis

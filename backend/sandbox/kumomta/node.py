@@ -30,12 +30,13 @@ THREADS = 8
 class Node:
     """What a process holds in memory; its end is a restart. The spool is the world's."""
 
-    def __init__(self, world: World, env: dict[str, str], folder: Path) -> None:
+    def __init__(self, world: World, env: dict[str, str], folder: Path, drawer: str) -> None:
+        """`drawer` is the prefix of the node's collections in the world's store."""
         self.clock = world.clock
         self.online_since = world.clock.now()
         self.running = False
-        self._world, self._folder = world, folder
-        identity = world.store.collection("kumomta.node")
+        self._world, self._folder, self._drawer = world, folder, drawer
+        identity = world.store.collection(f"{drawer}.node")
         if "id" not in identity:
             identity["id"] = {"value": str(uuid.uuid4())}
         self.node_id: str = identity["id"]["value"]
@@ -49,7 +50,7 @@ class Node:
         self.journal = Journal(world.clock, self.node_id)
         self.queues = Queues(
             world.clock,
-            world.store.collection("kumomta.spool"),
+            world.store.collection(f"{drawer}.spool"),
             self.policy,
             self.journal,
             self.suspensions,
@@ -76,7 +77,7 @@ class Node:
             hook = LogHook(
                 options,
                 self.clock,
-                self._world.store.collection(f"kumomta.log.{name}"),
+                self._world.store.collection(f"{self._drawer}.log.{name}"),
                 self.hook_policy,
                 self._world.faults,
             )
