@@ -82,6 +82,11 @@ class TenantReinstated(TenantEvent):
 
 
 @dataclass(frozen=True)
+class QueueBounceRequested(TenantEvent):
+    """An operator wants the queued mail of a suspended tenant gone."""
+
+
+@dataclass(frozen=True)
 class PlanChanged(TenantEvent):
     pass
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 
 import pytest
 from redis import Redis
@@ -262,6 +263,23 @@ def test_nodes_are_told_what_redis_does_not_know(
     assert answer == redis.hgetall(f"ig:inbox:{emails[0]}")
     assert node.get("/internal/mta/v1/inboxes/nobody@x.test").status_code == 404
     assert node.get("/internal/mta/v1/domains/x.test/dkim").status_code == 404
+    first = node.get("/internal/mta/v1/snapshot")
+    head, *lines, last = first.text.splitlines()
+    told = json.loads(head)
+    assert (told["tenants"], told["inboxes"]) == ([paying.tenant_id], [inbox_id])
+    assert last == f"end\t{told['etag']}"
+    entries = dict(line.split("\t") for line in lines)
+    assert list(entries) == sorted(emails)
+    for email in emails:
+        assert json.loads(entries[email]) == redis.hgetall(f"ig:inbox:{email}") | {
+            "status": "paused" if email == emails[1] else "active"
+        }
+    (row, _) = csv.DictReader(io.StringIO(data["csv_data"]))
+    assert row["password"] not in first.text
+    unchanged = {"If-None-Match": first.headers["etag"]}
+    assert node.get("/internal/mta/v1/snapshot", headers=unchanged).status_code == 304
+    operator.post(f"/admin/tenants/{paying.tenant_id}/reinstate")
+    assert node.get("/internal/mta/v1/snapshot", headers=unchanged).status_code == 200
     owner = node.get(f"/internal/mta/v1/owners/{inbox_id}").json()["data"]
     assert owner == {"inbox": inbox_id, "tenant": paying.tenant_id}
     assert node.get(f"/internal/mta/v1/owners/{paying.tenant_id}").status_code == 404

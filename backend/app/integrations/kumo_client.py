@@ -1,29 +1,49 @@
-"""KumoMTA: the directory its nodes read in Redis, and the admin API of every node.
+"""KumoMTA: the directory its nodes read in Redis, and orders to all of them.
 
 Suspensions live in one node's memory and end after `duration`: 30 days here, longer than any
-message waits in a queue (7 days). New mail is refused by the kill set in Redis, which never ends.
-Source: kumod's HTTP API (/api/admin/suspend/v1, bump-config-epoch, rebind/v1).
+message waits in a queue (3 days). New mail is refused by the kill set in Redis, which never ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence, Set
+from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.errors import ProviderFailed, ProviderUnavailable
-from app.integrations.ports import InboxEntry, NodeState
+from app.errors import ProviderUnavailable
+from app.integrations.kumo_nodes import KumoNodes
+from app.integrations.ports import InboxEntry, NodeRepairs, NodeState, NodeVerdict, Sent
 
 BLOCK = 500
 """Inboxes written in one round trip."""
 
 NODE_TIMEOUT = httpx.Timeout(2.0, connect=1.0)
-SUSPENSION = "30 days"
 KILLED = "ig:killed"
+
+WHOLE = "!"
+"""Member of the kill set that says that nothing was lost; a wiped Redis lacks it."""
+
+RESTORING = "ig:restoring"
+_MARK = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SADD', KEYS[2], ARGV[2])
+return 1
+"""
+
+DAY_TTL, MONTH_TTL = 2 * 86_400, 40 * 86_400
+"""Seconds, as the policy sets them (kumomta/policy/ig/quota.lua)."""
+
+_RAISE = """
+if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+end
+"""
 
 
 class KumoClient:
@@ -41,9 +61,14 @@ class KumoClient:
         if not admin_urls:
             # Without nodes every order, the kill switch too, would count as obeyed.
             raise ValueError("KUMO_ADMIN_URLS names no node.")
-        self._http, self._redis, self._timeout = http, redis, timeout
-        self._nodes = [url.rstrip("/") for url in admin_urls]
-        self._headers = {"Authorization": f"Bearer {admin_token}"}
+        self._redis = redis
+        self._nodes = KumoNodes(
+            http=http,
+            redis=redis,
+            admin_urls=admin_urls,
+            admin_token=admin_token,
+            timeout=timeout,
+        )
 
     # Directory ----------------------------------------------------------------------------------
 
@@ -52,7 +77,8 @@ class KumoClient:
             with _redis_errors():
                 pipeline = self._redis.pipeline(transaction=False)
                 for entry in entries[start : start + BLOCK]:
-                    pipeline.hset(_inbox(entry.username), mapping=_fields(entry))
+                    fields: dict[Any, Any] = dict(entry.fields())
+                    pipeline.hset(_inbox(entry.username), mapping=fields)
                 pipeline.execute()
 
     def remove_inboxes(self, usernames: Sequence[str]) -> None:
@@ -90,97 +116,66 @@ class KumoClient:
             if targets:
                 self._redis.srem(f"ig:suppressed:{tenant_id}", *targets)
 
+    def is_whole(self) -> bool:
+        with _redis_errors():
+            return bool(self._redis.sismember(KILLED, WHOLE))
+
+    def begin_restore(self) -> str:
+        token = uuid4().hex
+        with _redis_errors():
+            self._redis.set(RESTORING, token)
+        return token
+
+    def end_restore(self, token: str) -> bool:
+        with _redis_errors():
+            return bool(self._redis.eval(_MARK, 2, RESTORING, KILLED, token, WHOLE))
+
+    def restore_counters(self, sent: Sequence[Sent]) -> None:
+        for start in range(0, len(sent), BLOCK):
+            with _redis_errors():
+                pipeline = self._redis.pipeline(transaction=False)
+                for one in sent[start : start + BLOCK]:
+                    day = f"ig:q:{one.inbox_id}:d:{one.day:%Y%m%d}"
+                    month = f"ig:q:{one.inbox_id}:m:{one.day:%Y%m}"
+                    pipeline.eval(_RAISE, 1, day, one.today, DAY_TTL)
+                    pipeline.eval(_RAISE, 1, month, one.this_month, MONTH_TTL)
+                pipeline.execute()
+
     # Nodes --------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        self._on_every_node(lambda node: self._call(node, "POST", "bump-config-epoch"))
+        self._nodes.reload()
 
     def kill_tenant(self, tenant_id: str, *, reason: str) -> None:
-        order = {
-            "tenant": tenant_id,
-            "reason": f"ig:kill:{tenant_id}:{reason}",
-            "duration": SUSPENSION,
-        }
         try:
             # Redis first: it stops logins and open sessions everywhere at once.
             with _redis_errors():
                 self._redis.sadd(KILLED, f"t:{tenant_id}")
         finally:
             # Without Redis the nodes can still hold what is queued; the caller hears of both.
-            self._on_every_node(lambda node: self._call(node, "POST", "suspend/v1", order))
+            self._nodes.suspend(tenant_id, reason)
 
     def revive_tenant(self, tenant_id: str) -> None:
         with _redis_errors():
             self._redis.srem(KILLED, f"t:{tenant_id}")
-        self._on_every_node(lambda node: self._revive(node, tenant_id))
+        self._nodes.resume(tenant_id)
+
+    def bounce_tenant(self, tenant_id: str, *, reason: str) -> None:
+        self._nodes.bounce(tenant_id, reason)
+
+    def verify_killed(self, tenant_id: str, *, canary: str | None) -> list[NodeVerdict]:
+        return self._nodes.verify(tenant_id, canary)
 
     def killed_tenants(self) -> set[str]:
         with _redis_errors():
             members = {str(member) for member in self._redis.smembers(KILLED)}
         return {member[2:] for member in members if member.startswith("t:")}
 
+    def align_nodes(self, tenants: Set[str], inboxes: Set[str]) -> list[NodeRepairs]:
+        return self._nodes.align(tenants, inboxes)
+
     def nodes(self) -> list[NodeState]:
-        with ThreadPoolExecutor(len(self._nodes)) as pool:
-            return list(pool.map(self._state, self._nodes))
-
-    def _state(self, node: str) -> NodeState:
-        try:
-            held = self._held(node)
-        except (ProviderFailed, ProviderUnavailable) as error:
-            why = str(error.details.get("reason", error.message))
-            return NodeState(node, reachable=False, suspensions=None, detail=why)
-        return NodeState(node, reachable=True, suspensions=len(held))
-
-    def _revive(self, node: str, tenant_id: str) -> None:
-        for entry in self._held(node):
-            if entry.get("tenant") == tenant_id and str(entry.get("reason")).startswith("ig:"):
-                self._call(node, "DELETE", "suspend/v1", {"id": entry["id"]})
-        # What waited was put off for up to hours at each try; this makes it due now.
-        flush = {"tenant": tenant_id, "data": {}, "always_flush": True, "reason": "ig:resume"}
-        self._call(node, "POST", "rebind/v1", flush)
-
-    def _on_every_node(self, order: Callable[[str], object]) -> None:
-        """Give the order to all nodes at once; raises for the nodes that did not take it."""
-
-        def attempt(node: str) -> str | None:
-            try:
-                order(node)
-            except (ProviderFailed, ProviderUnavailable) as error:
-                return f"{node}: {error.details.get('reason')}"
-            return None
-
-        with ThreadPoolExecutor(len(self._nodes)) as pool:
-            failures = [why for why in pool.map(attempt, self._nodes) if why is not None]
-        if failures:
-            # A node that says no is tried again as well: a kill order must not be given up.
-            told = "; ".join(failures)
-            raise ProviderUnavailable(provider=f"KumoMTA ({told})", reason=told)
-
-    def _call(self, node: str, method: str, path: str, body: Any = None) -> Any:
-        try:
-            answer = self._http.request(
-                method,
-                f"{node}/api/admin/{path}",
-                json=body,
-                headers=self._headers,
-                timeout=self._timeout,
-                follow_redirects=False,
-            )
-        except httpx.HTTPError as error:
-            raise ProviderUnavailable(provider="KumoMTA", reason=type(error).__name__) from error
-        if answer.is_success:
-            return _json(answer) if answer.content[:1] in (b"{", b"[") else None
-        if method == "DELETE" and answer.status_code == httpx.codes.NOT_FOUND:
-            return None  # It ran out meanwhile, which is what was wanted.
-        kind = ProviderUnavailable if answer.is_server_error else ProviderFailed
-        raise kind(provider="KumoMTA", reason=f"{answer.status_code} {answer.text[:200]}")
-
-    def _held(self, node: str) -> list[dict[str, Any]]:
-        """The suspensions of a node."""
-        held = self._call(node, "GET", "suspend/v1")
-        if not isinstance(held, list):
-            raise ProviderUnavailable(provider="KumoMTA", reason="no list of suspensions")
-        return [entry for entry in held if isinstance(entry, dict)]
+        return self._nodes.states()
 
 
 class _redis_errors:
@@ -189,28 +184,15 @@ class _redis_errors:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
         if isinstance(error, RedisError):
             raise ProviderUnavailable(provider="Redis", reason=type(error).__name__) from error
 
 
 def _inbox(username: str) -> str:
     return f"ig:inbox:{username}"
-
-
-def _fields(entry: InboxEntry) -> dict[Any, Any]:
-    return {
-        "inbox": entry.inbox_id,
-        "tenant": entry.tenant_id,
-        "domain": entry.domain,
-        "email": entry.email,
-        "h": entry.password_hmac,
-        "status": entry.status,
-        "day_limit": str(entry.daily_limit),
-        "month_limit": str(entry.monthly_limit),
-        "hour_limit": str(entry.hourly_limit),
-        "domain_limit": str(entry.recipient_domain_limit),
-    }
 
 
 def _entry(username: str, row: dict[str, str]) -> InboxEntry | None:
@@ -231,10 +213,3 @@ def _entry(username: str, row: dict[str, str]) -> InboxEntry | None:
         )
     except (KeyError, ValueError):
         return None
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise ProviderUnavailable(provider="KumoMTA", reason="a damaged answer") from error

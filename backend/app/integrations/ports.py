@@ -7,9 +7,9 @@ Money is integer cents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -273,6 +273,33 @@ class InboxEntry:
     recipient_domain_limit: int
     """Messages a day to recipients of one domain."""
 
+    def fields(self) -> dict[str, str]:
+        """As the relay reads it, in Redis, over HTTP and on a node's disk."""
+        return {
+            "inbox": self.inbox_id,
+            "tenant": self.tenant_id,
+            "domain": self.domain,
+            "email": self.email,
+            "h": self.password_hmac,
+            "status": self.status,
+            "day_limit": str(self.daily_limit),
+            "month_limit": str(self.monthly_limit),
+            "hour_limit": str(self.hourly_limit),
+            "domain_limit": str(self.recipient_domain_limit),
+        }
+
+
+@dataclass(frozen=True)
+class NodeOrder:
+    """The last order about one subject, and whether a node acknowledged it."""
+
+    order: str
+    """`kill <tenant>`, `revive <tenant>`, `flush`, `bounce <tenant>` or `reload`."""
+    acknowledged: bool
+    at: str
+    """When it was acknowledged or last failed, RFC 3339."""
+    detail: str | None = None
+
 
 @dataclass(frozen=True)
 class NodeState:
@@ -283,6 +310,47 @@ class NodeState:
     suspensions: int | None
     """How many suspensions it holds; None when it does not answer."""
     detail: str | None = None
+    online_since: str | None = None
+    """When its process started, as it says itself."""
+    orders: tuple[NodeOrder, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeRepairs:
+    """What one node lacked or held too much, and got or lost."""
+
+    url: str
+    reachable: bool
+    restarted: bool = False
+    """Since it was last looked at; also when that is not known any more."""
+    added: int = 0
+    removed: int = 0
+
+
+@dataclass(frozen=True)
+class NodeVerdict:
+    """Whether one node has stopped a tenant."""
+
+    url: str
+    holds: bool
+    """It holds the queued mail."""
+    refuses: bool
+    """It refused a mail of the tenant; True as well when there was none to try."""
+    detail: str | None = None
+
+    @property
+    def stopped(self) -> bool:
+        return self.holds and self.refuses
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What an inbox sent: recipients on one day (UTC) and in its month."""
+
+    inbox_id: str
+    day: date
+    today: int
+    this_month: int
 
 
 class MailPlatform(Protocol):
@@ -308,12 +376,46 @@ class MailPlatform(Protocol):
         """Refuse new mail at once and hold queued mail on every node."""
         ...
 
-    def revive_tenant(self, tenant_id: str) -> None: ...
+    def revive_tenant(self, tenant_id: str) -> None:
+        """Let in again, and take up at once what was held."""
+        ...
+
+    def bounce_tenant(self, tenant_id: str, *, reason: str) -> None:
+        """Fail all queued mail for good; to be used on a killed tenant."""
+        ...
+
+    def verify_killed(self, tenant_id: str, *, canary: str | None) -> list[NodeVerdict]:
+        """Try it on every node, with a mail from `canary`, an address of the tenant."""
+        ...
+
     def directory(self, usernames: Sequence[str]) -> dict[str, InboxEntry]:
         """What the directory holds now, for reconciliation."""
         ...
 
     def killed_tenants(self) -> set[str]: ...
+    def is_whole(self) -> bool:
+        """Whether the directory holds all that was ever written to it; False after a wipe."""
+        ...
+
+    def begin_restore(self) -> str:
+        """A token for `end_restore`, which a second wipe meanwhile makes worthless."""
+        ...
+
+    def end_restore(self, token: str) -> bool:
+        """Say that it is whole; until then the nodes defer all mail. False if the token is lost."""
+        ...
+
+    def restore_counters(self, sent: Sequence[Sent]) -> None:
+        """Raise the counters of sent mail to at least these; none is lowered."""
+        ...
+
+    def align_nodes(self, tenants: Set[str], inboxes: Set[str]) -> list[NodeRepairs]:
+        """Have every node hold the queued mail of exactly these; never raises for one that is away.
+
+        Nodes forget at a restart; this puts back what they forgot and takes away what has ended.
+        """
+        ...
+
     def nodes(self) -> list[NodeState]:
         """Every node, and whether it takes orders now; never raises for one that does not."""
         ...

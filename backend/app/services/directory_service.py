@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app import clock
 from app.database.models import Domain, DomainStatus, Inbox, InboxStatus, Suppression, Tenant
 from app.integrations import ports
 from app.rules import pace
@@ -25,6 +26,19 @@ class Repairs:
     inboxes: int
     killed: int
     revived: int
+    restored: bool = False
+    """Redis had been wiped and is whole again."""
+    restarted: int = 0
+    """Nodes that forgot their orders, or of which that is not known."""
+    orders: int = 0
+    """Suspensions given to nodes or taken away."""
+    unreachable: int = 0
+    """Nodes that could not be looked at."""
+
+    @property
+    def any(self) -> bool:
+        found = self.inboxes, self.killed, self.revived, self.restored, self.orders
+        return any(found) or self.unreachable > 0
 
 
 class DirectoryService:
@@ -77,8 +91,11 @@ class DirectoryService:
 
         Expects a session that sees all tenants.
         """
+        whole = mail.is_whole()
+        token = "" if whole else mail.begin_restore()
         tenants = {tenant.id: tenant for tenant in db.scalars(select(Tenant))}
         killed, revived = _kill_set(tenants, mail)
+        nodes = _nodes(db, tenants, mail)
         checked = repaired = 0
         last: UUID | None = None
         while block := _block(db, last):
@@ -96,10 +113,23 @@ class DirectoryService:
             if drifted:
                 mail.publish_inboxes(drifted)
                 repaired += len(drifted)
-        _domains_and_suppressions(db, mail, wiped=repaired > 0)
+        _domains_and_suppressions(db, mail, wiped=repaired > 0 or not whole)
+        if not whole:
+            _counters(db, mail)
+            # The last step: until now the nodes have deferred everything.
+            mail.end_restore(token)
         if repaired:
             mail.reload()
-        return Repairs(checked, repaired, killed, revived)
+        return Repairs(
+            checked,
+            repaired,
+            killed,
+            revived,
+            restored=not whole,
+            restarted=sum(node.restarted for node in nodes),
+            orders=sum(node.added + node.removed for node in nodes),
+            unreachable=sum(not node.reachable for node in nodes),
+        )
 
 
 def unknown_to_the_relay(db: Session, mail: ports.MailPlatform) -> list[str]:
@@ -138,6 +168,31 @@ def _kill_set(tenants: dict[UUID, Tenant], mail: ports.MailPlatform) -> tuple[in
     for tenant_id in stale:
         mail.revive_tenant(tenant_id)
     return len(suspended - held), len(stale)
+
+
+def _nodes(
+    db: Session, tenants: dict[UUID, Tenant], mail: ports.MailPlatform
+) -> list[ports.NodeRepairs]:
+    """Every node holds the queued mail of suspended tenants and of paused inboxes."""
+    suspended = {str(tenant.id) for tenant in tenants.values() if tenant.is_suspended}
+    paused = db.scalars(select(Inbox.id).where(Inbox.status == InboxStatus.PAUSED))
+    return mail.align_nodes(suspended, {str(id_) for id_ in paused})
+
+
+def _counters(db: Session, mail: ports.MailPlatform) -> None:
+    """What was sent, as far as its events have arrived; without it a wipe gives a second quota."""
+    today = clock.now().date()
+    rows = db.execute(
+        select(
+            Inbox.id, Inbox.sent_on, Inbox.emails_sent_today, Inbox.emails_sent_this_month
+        ).where(Inbox.status != InboxStatus.DELETED, Inbox.sent_on >= today.replace(day=1))
+    )
+    mail.restore_counters(
+        [
+            ports.Sent(str(id_), today, on_the_day if sent_on == today else 0, in_the_month)
+            for id_, sent_on, on_the_day, in_the_month in rows
+        ]
+    )
 
 
 def _domains_and_suppressions(db: Session, mail: ports.MailPlatform, *, wiped: bool) -> None:

@@ -38,6 +38,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # Kill switch
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant",),
+        e.QueueBounceRequested: ("monitoring.bounce_queue",),
         # The calendar
         e.TrialsDue: ("billing.expire_trials",),
         e.HoldsDue: ("billing.release_stale_holds",),
@@ -63,6 +64,7 @@ UNSTOPPABLE = frozenset(
         "billing.send_verification_mail",
         "monitoring.silence_tenant",
         "monitoring.revive_tenant",
+        "monitoring.bounce_queue",
     }
 )
 """What goes on while a tenant is suspended: money already in flight, the kill switch itself, and

@@ -12,6 +12,7 @@ local login = require 'ig.login'
 local node = require 'ig.node'
 local reports = require 'ig.reports'
 local routing = require 'ig.routing'
+local snapshot = require 'ig.snapshot'
 local submission = require 'ig.submission'
 
 -- The log hook claims its own queue, so it must be declared before our get_queue_config.
@@ -24,6 +25,9 @@ kumo.on('init', function()
   kills.restore()
   node.start()
 end)
+
+-- In the background, from the node's start to its end.
+kumo.on('ig.snapshot', snapshot.keep_fresh)
 
 -- Who may talk to us.
 kumo.on('smtp_server_auth_plain', login.check)

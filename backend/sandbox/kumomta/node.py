@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from sandbox.kumomta.admin_rules import Bounces, Suspensions
 from sandbox.kumomta.egress import Egress
 from sandbox.kumomta.host import Host
 from sandbox.kumomta.log_hook import LogHook
+from sandbox.kumomta.lua_state import PolicyFailed
 from sandbox.kumomta.mx import Resolver
 from sandbox.kumomta.policy import Policy
 from sandbox.kumomta.queues import Queues
@@ -22,6 +24,7 @@ from sandbox.kumomta.submission import Listener
 from sandbox.kumomta.tls import server_context
 from sandbox.world import World
 
+log = logging.getLogger("sandbox.kumomta.node")
 POLICY = Path(__file__).parents[2] / "kumomta" / "policy" / "init.lua"
 # Lua waits for Redis most of its time, so more threads than cores.
 THREADS = 8
@@ -60,6 +63,7 @@ class Node:
         self.hooks: list[LogHook] = []
         self._listeners: list[Listener] = []
         self._egress: Egress | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def hostname(self) -> str:
@@ -92,11 +96,24 @@ class Node:
             resolver,
             self._world.ports.get("mx") or self._world.config.mx_port,
         )
+        for event, arguments in self.host.declared.tasks:
+            self._tasks.append(asyncio.create_task(self._background(event, arguments)))
         self.queues.sender = self._egress
         self.queues.load()
         self.running = True
         for options in self.host.declared.smtp:
             await self._listen(options)
+
+    async def _background(self, event: str, arguments: Any) -> None:
+        """A task of the policy, in a Lua state of its own; an error ends it, as in kumod."""
+        policy = Policy(POLICY, self.host, 1)
+        try:
+            await policy.fire(event, arguments)
+        except PolicyFailed:
+            if self.running:
+                log.exception("task %s", event)
+        finally:
+            await asyncio.to_thread(policy.close)
 
     async def _listen(self, options: dict[str, Any]) -> None:
         tls = server_context(
@@ -126,6 +143,7 @@ class Node:
 
     async def stop(self) -> None:
         self.running = False
+        self.host.end_tasks()
         for listener in self._listeners:
             await listener.stop()
         await self.queues.drain()
@@ -133,6 +151,7 @@ class Node:
             await self._egress.stop()
         for hook in self.hooks:
             await hook.stop()
+        await asyncio.gather(*self._tasks)
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

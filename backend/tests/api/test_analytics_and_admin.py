@@ -157,6 +157,7 @@ def test_nodes_are_shown(operator: httpx.Client, world: Running) -> None:
     (node,) = operator.get("/admin/mta-nodes").json()["data"]
     assert node["url"].endswith("/kumomta")
     assert (node["reachable"], node["suspensions"]) == (True, 0)
+    assert node["online_since"]
     world.fault("kumomta", "suspend", "fail_before", times=1, status=503)
     (node,) = operator.get("/admin/mta-nodes").json()["data"]
     assert node["reachable"] is False

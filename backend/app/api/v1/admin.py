@@ -129,6 +129,16 @@ def reinstate(tenant_id: UUID, db: DB, body: s.ReinstateIn | None = None) -> Any
     return ok(OperatorService.reinstate(tenant_id, db, note=note))
 
 
+@router.post(
+    "/tenants/{tenant_id}/bounce-queue",
+    response_model=Envelope[s.TenantAdminOut],
+    **operators(audit_event="tenant_queue_bounced", recent=True),
+)
+def bounce_queue(tenant_id: UUID, db: DB) -> Any:
+    """Fail all queued mail of a suspended tenant on every node. Nothing brings it back."""
+    return ok(OperatorService.bounce_queue(tenant_id, db))
+
+
 @router.get("/decisions", response_model=Page[s.DecisionOut], **operators())
 def list_decisions(
     db: DB,

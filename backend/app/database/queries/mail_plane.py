@@ -33,7 +33,7 @@ FROM domains d JOIN dkim_keys k ON k.domain_id = d.id AND k.selector = d.dkim_se
 WHERE d.domain_name = %(domain)s AND d.kumo_authorized AND d.status = 'active'
 """
 
-_KILLS = """
+KILLS = """
 SELECT 't', id::text FROM tenants WHERE is_suspended
 UNION ALL SELECT 'i', id::text FROM inboxes WHERE status = 'paused'
 """
@@ -95,7 +95,7 @@ async def kills(pool: Pool) -> tuple[list[str], list[str]]:
     inboxes: list[str] = []
     async with pool.connection() as connection, connection.transaction():
         await connection.execute("SELECT set_config('app.tenant', '*', true)")
-        cursor = await connection.execute(_KILLS)
+        cursor = await connection.execute(KILLS)
         for kind, id_ in await cursor.fetchall():
             (tenants if kind == "t" else inboxes).append(id_)
     return tenants, inboxes

@@ -56,6 +56,8 @@ function M.start()
     trusted_hosts = { '127.0.0.1', '::1' },
   }
 
+  kumo.spawn_task { event_name = 'ig.snapshot' }
+
   listen_smtp(settings.submission_listen)
   if settings.inbound_listen then
     listen_smtp(settings.inbound_listen)

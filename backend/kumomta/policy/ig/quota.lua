@@ -8,13 +8,20 @@ local store = require 'ig.store'
 
 local M = {}
 
+-- The mark of a Redis that holds everything (see ig/kills.lua). Counters that were wiped would let a second quota
+-- through, so nothing is taken until they are restored.
+local WHOLE = [[
+if redis.call('SISMEMBER', KEYS[#KEYS], '!') == 0 then return 'lost' end
+]]
+local MARKED = 'ig:killed'
+
 local HOUR_TTL = 2 * 3600
 local DAY_TTL = 2 * 86400
 local MONTH_TTL = 40 * 86400
 
--- KEYS: day, month, hour, domains. ARGV: recipients, the four limits, the three TTLs, then each domain and its count.
--- Answers `ok`, or the name of the limit, for a domain the domain itself; of several the one that lasts.
-local RESERVE = [[
+-- KEYS: day, month, hour, domains, mark. ARGV: recipients, the four limits, the three TTLs, then each domain and its
+-- count. Answers `ok`, or the name of the limit, for a domain the domain itself; of several the one that lasts.
+local RESERVE = WHOLE .. [[
 local names = { 'day', 'month', 'hour' }
 for i, name in ipairs(names) do
   if tonumber(redis.call('GET', KEYS[i]) or '0') + tonumber(ARGV[1]) > tonumber(ARGV[1 + i]) then return name end
@@ -33,15 +40,16 @@ if redis.call('TTL', KEYS[4]) < 0 then redis.call('EXPIRE', KEYS[4], ARGV[6]) en
 return 'ok'
 ]]
 
--- KEYS: day, month, hour. ARGV: their limits.
-local PEEK = [[
+-- KEYS: day, month, hour, mark. ARGV: the limits of the first three.
+local PEEK = WHOLE .. [[
 for i, name in ipairs { 'day', 'month', 'hour' } do
   if tonumber(redis.call('GET', KEYS[i]) or '0') >= tonumber(ARGV[i]) then return name end
 end
 return 'ok'
 ]]
 
--- KEYS as RESERVE; ARGV: recipients, then each domain and its count. What ran out meanwhile is not begun anew.
+-- KEYS as RESERVE without the mark; ARGV: recipients, then each domain and its count. What ran out meanwhile is not
+-- begun anew.
 local RELEASE = [[
 for i = 1, 3 do
   if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('DECRBY', KEYS[i], ARGV[1]) end
@@ -68,9 +76,11 @@ local function limits(entry)
   return entry.day_limit, entry.month_limit, entry.hour_limit or entry.day_limit, entry.domain_limit or entry.day_limit
 end
 
+-- A code and text for a limit; `lost` raises, which asks the client to come back.
 -- An hour passes while the client tries again; a day does not, so that one hears it for good.
 local function refusal(which, entry)
   local day, month, hour, domain = limits(entry)
+  assert(which ~= 'lost', 'the counters are being restored')
   if which == 'hour' then
     return 450, string.format('4.7.1 hourly sending limit reached (%d an hour), try again in the next hour', hour)
   elseif which == 'day' then
@@ -85,7 +95,7 @@ end
 function M.peek(entry)
   local day_limit, month_limit, hour_limit = limits(entry)
   local day, month, hour = keys(entry.inbox, os.time())
-  local outcome = store.query('EVAL', PEEK, 3, day, month, hour, day_limit, month_limit, hour_limit)
+  local outcome = store.query('EVAL', PEEK, 4, day, month, hour, MARKED, day_limit, month_limit, hour_limit)
   if outcome ~= 'ok' then
     return refusal(outcome, entry)
   end
@@ -107,7 +117,7 @@ function M.reserve(entry, recipients, at)
   end
   -- stylua: ignore
   local outcome = store.query(
-    'EVAL', RESERVE, 4, day, month, hour, domains,
+    'EVAL', RESERVE, 5, day, month, hour, domains, MARKED,
     #recipients, day_limit, month_limit, hour_limit, domain_limit,
     DAY_TTL, MONTH_TTL, HOUR_TTL, table.unpack(list)
   )

@@ -31,4 +31,9 @@ return {
   egress_port = tonumber(text('IG_EGRESS_PORT', '25')),
   spool_dir = text('IG_SPOOL_DIR', '/var/spool/kumomta'),
   log_dir = text('IG_LOG_DIR', '/var/log/kumomta'),
+
+  -- The copy of the directory for when all else is away: where, how often it is asked for, how old it may be (s).
+  snapshot_dir = text('IG_SNAPSHOT_DIR', text('IG_SPOOL_DIR', '/var/spool/kumomta')),
+  snapshot_seconds = tonumber(text('IG_SNAPSHOT_SECONDS', '30')),
+  snapshot_max_age = tonumber(text('IG_SNAPSHOT_MAX_AGE', '86400')),
 }

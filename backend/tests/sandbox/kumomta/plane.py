@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
+import json
 import smtplib
 import ssl
 import time
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from dnslib import MX, QTYPE, RR, TXT, A, DNSRecord
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.kumomta.part import KumoMTA
@@ -72,6 +74,7 @@ class ControlPlane:
     posts: list[list[dict[str, Any]]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     lookups: list[str] = field(default_factory=list)
+    snapshots: list[int] = field(default_factory=list)
     dkim: bool = True
     broken: bool = False
     selector: str = SELECTOR
@@ -89,6 +92,8 @@ class ControlPlane:
 
     def app(self) -> Starlette:
         async def inbox(request: Request) -> JSONResponse:
+            if self.broken:
+                return JSONResponse({"status": "error"}, 503)
             name = request.path_params["name"]
             self.lookups.append(name)
             entry = self.inboxes.get(name)
@@ -118,7 +123,22 @@ class ControlPlane:
                 return JSONResponse({"status": "error"}, 404)
             return _answer({"tenant": tenant, "inbox": request.path_params["inbox"]})
 
+        async def snapshot(request: Request) -> Response:
+            if self.broken:
+                return JSONResponse({"status": "error"}, 503)
+            lines = [f"{name}\t{json.dumps(entry)}\n" for name, entry in self.inboxes.items()]
+            body = "".join(sorted(lines))
+            etag = hashlib.sha256((body + json.dumps(self.kills)).encode()).hexdigest()
+            if request.headers.get("if-none-match") == f'"{etag}"':
+                self.snapshots.append(304)
+                return Response(status_code=304)
+            self.snapshots.append(200)
+            head = json.dumps({"etag": etag, **self.kills})
+            return Response(f"{head}\n{body}end\t{etag}\n", headers={"ETag": f'"{etag}"'})
+
         async def kills(_: Request) -> JSONResponse:
+            if self.broken:
+                return JSONResponse({"status": "error"}, 503)
             return _answer(self.kills)
 
         async def events(request: Request) -> JSONResponse:
@@ -130,10 +150,10 @@ class ControlPlane:
             return JSONResponse({"status": "error"}, status)
 
         def guarded(endpoint: Any) -> Any:
-            async def call(request: Request) -> JSONResponse:
+            async def call(request: Request) -> Response:
                 if request.headers.get("authorization") != f"Bearer {MTA_TOKEN}":
                     return JSONResponse({"status": "error"}, 401)
-                answer: JSONResponse = await endpoint(request)
+                answer: Response = await endpoint(request)
                 return answer
 
             return call
@@ -143,6 +163,7 @@ class ControlPlane:
                 Route("/internal/mta/v1/inboxes/{name}", guarded(inbox)),
                 Route("/internal/mta/v1/domains/{domain}/dkim", guarded(key)),
                 Route("/internal/mta/v1/owners/{inbox}", guarded(owner)),
+                Route("/internal/mta/v1/snapshot", guarded(snapshot)),
                 Route("/internal/mta/v1/kills", guarded(kills)),
                 Route("/webhooks/kumomta", guarded(events), methods=["POST"]),
             ]

@@ -80,6 +80,8 @@ async def planes(valkey_url: str, control_plane: ControlPlane) -> AsyncIterator[
     """A context manager that runs nodes; with `data_dir` their spools outlive them."""
     client = redis.Redis.from_url(valkey_url, decode_responses=True)
     client.flushdb()
+    # The mark of a Redis that the control plane has filled.
+    client.sadd("ig:killed", "!")
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(Names, local_addr=("127.0.0.1", 0))
     receiver = Receiver()

@@ -227,7 +227,7 @@ async def test_a_transaction_that_cannot_be_signed_gives_its_quota_back(plane: P
     plane.control_plane.damaged_key = True
     assert await asyncio.to_thread(answer_to, plane.port, mail()) == [451]
     counters = sorted(plane.redis.keys("ig:q:*"))
-    assert [name.split(":")[3] for name in counters] == ["d", "h", "m", "r"]
+    assert [str(name).split(":")[3] for name in counters] == ["d", "h", "m", "r"]
     assert [plane.redis.get(name) for name in counters[:3]] == ["0", "0", "0"]
     assert plane.redis.hgetall(counters[3]) == {"corp.test": "0"}
     assert plane.receiver.mails == []
