@@ -161,6 +161,11 @@ class InboxChanged(TenantEvent):
     inbox_id: UUID
 
 
+@dataclass(frozen=True)
+class TenantWarmupDue(TenantEvent):
+    pass
+
+
 # Facts of the calendar; tasks/schedule.py says how often each comes true.
 
 

@@ -24,6 +24,7 @@ from app.database.tables.domains import (
     RegistrarOperation,
     StepName,
 )
+from app.database.tables.health import Complaint, WarmupDay
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
 from app.database.tables.sending import DeliveryEvent, InboxDay, Suppression
@@ -54,6 +55,7 @@ __all__ = [
     "APIKey",
     "AuditLog",
     "Base",
+    "Complaint",
     "DKIMKey",
     "Decision",
     "DecisionAction",
@@ -97,6 +99,7 @@ __all__ = [
     "TrialClaim",
     "TrialClaimKind",
     "User",
+    "WarmupDay",
     "init_db",
     "new_id",
 ]

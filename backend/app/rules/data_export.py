@@ -56,13 +56,15 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "dkim_keys": "domain_id selector algorithm public_key",
         "provisions": "domain_id inbox_count naming_convention published_at",
         "inboxes": "updated_at domain_id provision_id local_part username full_email first_name"
-        " last_name status health_score warmup_stage warmup_started_on emails_sent_today"
-        " emails_sent_this_month sent_on daily_limit monthly_limit",
+        " last_name status health_score warmup_stage warmup_started_on warmup_paused_at"
+        " emails_sent_today emails_sent_this_month sent_on daily_limit monthly_limit",
         "inbox_days": "inbox_id domain_id day accepted delivered deferred bounced rejected"
         " complained",
         "delivery_events": "inbox_id domain_id event_type occurred_at message_id recipient"
         " recipient_domain response_code response bounce_classification",
         "suppressions": "target reason",
+        "warmup_days": "inbox_id day inputs rule rule_version stage daily_limit",
+        "complaints": "inbox_id domain_id recipient reporter verified why_not received_at",
     }.items()
 }
 """By table, in the order of the document."""
@@ -90,6 +92,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "registrar_operations": {"order_id": _OURS, "charged_cents": _OURS, "error": _OURS},
     "dkim_keys": {"private_key": _SECRET},
     "inboxes": {"password": _SECRET, "password_hmac": _SECRET},
+    "complaints": {"trace": _RAW},
     "delivery_events": {"natural_key": _RAW, "record": _RAW},
 }
 """What was decided to stay inside, and why."""

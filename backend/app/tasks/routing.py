@@ -35,6 +35,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # Inboxes
         e.InboxesProvisioned: ("provisioning.publish_inboxes",),
         e.InboxChanged: ("provisioning.publish_inbox",),
+        e.TenantWarmupDue: ("health.warm_up",),
         # Kill switch
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant",),
@@ -42,7 +43,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # The calendar
         e.TrialsDue: ("billing.expire_trials",),
         e.HoldsDue: ("billing.release_stale_holds",),
-        e.WarmupDue: ("provisioning.advance_warmup",),
+        e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),
         e.HousekeepingDue: ("monitoring.housekeeping",),
@@ -76,6 +77,7 @@ QUEUES: dict[str, str] = {
     "domains": "money",
     "provisioning": "provision",
     "monitoring": "default",
+    "health": "default",
 }
 """Queue by area of the task: a flood in one must not hold up another."""
 

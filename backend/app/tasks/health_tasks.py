@@ -1,0 +1,30 @@
+"""What follows from recorded signals, by the calendar."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app import events
+from app.database import outbox
+from app.database.models import Tenant
+from app.services.warmup_service import WarmupService
+from app.tasks.jobs import Again, task
+
+
+@task("health.plan_warmup")
+def plan_warmup(db: Session) -> None:
+    """Once a day: a job of its own for each tenant, so that one tenant's trouble stays its own."""
+    WarmupService.forget(db)
+    for tenant_id in db.scalars(select(Tenant.id).where(~Tenant.is_suspended)):
+        outbox.record(db, events.TenantWarmupDue(tenant_id=tenant_id))
+
+
+@task("health.warm_up")
+def warm_up(db: Session, tenant_id: UUID) -> Again | None:
+    """Today's limit for every inbox of a tenant, a block of them at a time."""
+    if WarmupService.step(tenant_id, db):
+        return Again(0, "more inboxes may wait for today's limit")
+    return None
