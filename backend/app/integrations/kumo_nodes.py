@@ -47,7 +47,9 @@ class KumoNodes:
     ) -> None:
         self._http, self._redis, self._timeout = http, redis, timeout
         self._urls = [url.rstrip("/") for url in admin_urls]
-        self._headers = {"Authorization": f"Bearer {admin_token}"}
+        # A kept connection may have been closed by the node in the meantime, and a kill order must
+        # not fail of that; orders are rare enough for a new connection each.
+        self._headers = {"Authorization": f"Bearer {admin_token}", "Connection": "close"}
 
     # Orders -------------------------------------------------------------------------------------
 
