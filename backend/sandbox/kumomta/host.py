@@ -13,6 +13,7 @@ from typing import Any
 
 from sandbox.clock import VirtualClock
 from sandbox.kumomta.admin_rules import Suspensions
+from sandbox.kumomta.authentication import Authentication
 from sandbox.kumomta.clients import HttpClient, RedisPools
 from sandbox.kumomta.dkim import Signer
 from sandbox.kumomta.lua_object import Config, Digest
@@ -47,7 +48,11 @@ class Host:
     """One process's worth of kumod behind all its Lua states."""
 
     def __init__(
-        self, clock: VirtualClock, suspensions: Suspensions, env: Mapping[str, str]
+        self,
+        clock: VirtualClock,
+        suspensions: Suspensions,
+        env: Mapping[str, str],
+        authentication: Authentication,
     ) -> None:
         self.declared = Declared()
         self.memos = Memos(lambda: clock.now().timestamp())
@@ -56,6 +61,7 @@ class Host:
         self._clock = clock
         self._suspensions = suspensions
         self._env = env
+        self._authentication = authentication
         self._throttles: dict[tuple[str, str], Throttle] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -116,6 +122,7 @@ class Host:
             "serde.json_encode": lambda value: json.dumps(value, separators=(",", ":")),
             "serde.json_parse": _json_parse,
             "spawn_task": self._spawn_task,
+            "spf.check_msg": self._authentication.spf,
             "time.sleep": self._sleep,
             "set_lruttl_cache_capacity": self._cache_capacity,
             "start_esmtp_listener": self._smtp_listener,

@@ -11,6 +11,7 @@ from typing import Any
 
 from sandbox.kumomta.access import Access
 from sandbox.kumomta.admin_rules import Bounces, Suspensions
+from sandbox.kumomta.authentication import Authentication
 from sandbox.kumomta.egress import Egress
 from sandbox.kumomta.host import Host
 from sandbox.kumomta.log_hook import LogHook
@@ -22,6 +23,7 @@ from sandbox.kumomta.records import Journal, Reply
 from sandbox.kumomta.reports import Reports
 from sandbox.kumomta.submission import Listener
 from sandbox.kumomta.tls import server_context
+from sandbox.receivers.lookups import Lookups
 from sandbox.world import World
 
 log = logging.getLogger("sandbox.kumomta.node")
@@ -46,7 +48,9 @@ class Node:
 
         self.suspensions = Suspensions(world.clock)
         self.bounces = Bounces(world.clock)
-        self.host = Host(world.clock, self.suspensions, env)
+        lookups = Lookups(lambda: (world.config.host, world.ports.get("dns", 53)))
+        self.authentication = Authentication(world.clock, lookups)
+        self.host = Host(world.clock, self.suspensions, env, self.authentication)
         self.policy = Policy(POLICY, self.host, THREADS)
         # The hook's connection is a Lua object; it must always meet its own state.
         self.hook_policy = Policy(POLICY, self.host, 1)
@@ -131,6 +135,7 @@ class Node:
             self._world.faults,
             self.queues.accept,
             Reports(self.journal),
+            self.authentication.dkim,
         )
         host, _, port = options["listen"].rpartition(":")
         await listener.start(host, int(port))

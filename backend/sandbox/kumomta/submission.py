@@ -71,6 +71,7 @@ class Listener:
         faults: Faults,
         accept: Callable[[list[Message]], Awaitable[None]],
         reports: Reports,
+        verify: Callable[[Message], list[dict[str, Any]]],
     ) -> None:
         self.options = options
         self.tls = tls
@@ -78,6 +79,7 @@ class Listener:
         self.port = 0
         self._policy, self._journal, self._clock = policy, journal, clock
         self._faults, self._accept, self._reports = faults, accept, reports
+        self._verify = verify
         self._server: asyncio.Server | None = None
         self._open: set[Connection] = set()
 
@@ -222,6 +224,7 @@ class Listener:
                 {**base.meta, **server.meta.values},
                 self._clock.now,
             )
+            message.verifier = self._verify
             trace = self.options["trace_headers"]
             if trace.get("received_header", True):
                 message.content = self._received(server, message) + message.content

@@ -8,8 +8,9 @@ local settings = require 'ig.settings'
 
 local M = {}
 
--- x_trace ties the records of one mail and its reports together; x_tenant is whose mail a report is about.
-M.META = { 'tenant', 'campaign', 'x_inbox', 'x_domain', 'x_trace', 'x_tenant' }
+-- x_trace ties the records of one mail and its reports together; x_tenant is whose mail a report is about, and
+-- x_reporter names the domains that proved to have sent the report.
+M.META = { 'tenant', 'campaign', 'x_inbox', 'x_domain', 'x_trace', 'x_tenant', 'x_reporter' }
 
 -- These are about us, not about the record: a wrong token, a missing route during a deployment, an overload. The
 -- records wait in the spool until it is put right.

@@ -63,6 +63,30 @@ local owner = kumo.memoize(function(inbox)
   return control.get('/internal/mta/v1/owners/' .. control.segment(inbox)) or {}
 end, { name = 'user.ig_owner', ttl = '1 day', capacity = 50000 })
 
+-- The domains that proved to have sent a report: by a valid DKIM signature (RFC 6376), or as envelope sender by SPF
+-- (RFC 7208). Which of them is believed is for the control plane to say. A DNS that gives no answer is an error, which
+-- becomes a 451: the report comes again.
+local function origins(msg)
+  local found, unsure = {}, false
+  for _, result in ipairs(msg:dkim_verify()) do
+    if result.result == 'pass' then
+      found[#found + 1] = result.props['header.d']:lower()
+    end
+    unsure = unsure or result.result == 'temperror'
+  end
+  -- The null sender names no domain of its own.
+  local domain = tostring(msg:sender()):match '@([%w.-]+)>?$'
+  if domain then
+    local disposition = kumo.spf.check_msg(msg).disposition
+    if disposition == 'pass' then
+      found[#found + 1] = domain:lower()
+    end
+    unsure = unsure or disposition == 'temperror'
+  end
+  assert(#found > 0 or not unsure, 'the origin of a report cannot be looked up')
+  return table.concat(found, ' ')
+end
+
 -- Once per recipient: ties the report to the message it is about. kumod writes its record right after this, with the
 -- metadata set here; `tenant` itself is not set, because it would count the report as mail of that tenant.
 function M.received(msg)
@@ -78,6 +102,10 @@ function M.received(msg)
     msg:set_meta('x_trace', token)
     msg:set_meta('x_inbox', inbox)
     msg:set_meta('x_tenant', tenant)
+    local kind = msg:get_first_named_header_value 'Content-Type' or ''
+    if kind:lower():find('feedback-report', 1, true) then
+      msg:set_meta('x_reporter', origins(msg))
+    end
   end
 end
 

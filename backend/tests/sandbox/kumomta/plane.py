@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -191,9 +192,28 @@ class Names(asyncio.DatagramProtocol):
             reply.add_answer(RR(name, QTYPE.MX, ttl=60, rdata=MX(f"mx.{name}", 10)))
         elif kind == "A":
             reply.add_answer(RR(name, QTYPE.A, ttl=60, rdata=A("127.0.0.1")))
+        elif kind == "TXT" and name.startswith("dark."):
+            reply.header.rcode = 2
         elif kind == "TXT":
-            reply.add_answer(RR(name, QTYPE.TXT, ttl=60, rdata=TXT("none")))
+            reply.add_answer(RR(name, QTYPE.TXT, ttl=60, rdata=TXT(self._text(name))))
         self.transport.sendto(reply.pack(), addr)
+
+    @staticmethod
+    def _text(name: str) -> str | list[str]:
+        """feedback.<domain> has an SPF record, fbl._domainkey.<domain> the public key."""
+        if name.startswith("feedback."):
+            return "v=spf1 ip4:127.0.0.1 -all"
+        if name.startswith("fbl._domainkey."):
+            spki = (
+                dkim_key()
+                .public_key()
+                .public_bytes(
+                    serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+                )
+            )
+            text = "v=DKIM1; k=rsa; p=" + base64.b64encode(spki).decode()
+            return [text[at : at + 200] for at in range(0, len(text), 200)]
+        return "none"
 
 
 @dataclass

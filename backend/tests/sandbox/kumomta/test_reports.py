@@ -7,6 +7,9 @@ import base64
 import re
 from uuid import UUID
 
+import dkim
+from cryptography.hazmat.primitives import serialization
+
 from app.rules import traces
 from tests.sandbox.kumomta.plane import (
     ANNA,
@@ -17,6 +20,7 @@ from tests.sandbox.kumomta.plane import (
     Client,
     Delivered,
     Plane,
+    dkim_key,
     eventually,
     mail,
     send,
@@ -131,10 +135,40 @@ async def test_a_complaint_finds_its_way_back_to_the_inbox(plane: Plane) -> None
     assert feedback["original_rcpto_to"] == [f"<{BOB}>"]
     assert feedback["reported_domain"] == ["acme.test"]
     assert record["meta"] == {
-        "tenant": TENANT, "x_inbox": INBOX, "x_trace": token_of(original),
+        "tenant": TENANT, "x_inbox": INBOX, "x_trace": token_of(original), "x_reporter": "",
     }  # fmt: skip
     assert len(plane.control_plane.of("Reception")) == 1
     assert len(plane.receiver.mails) == 1
+
+
+async def test_the_record_names_the_domains_that_proved_to_have_sent_the_report(
+    plane: Plane,
+) -> None:
+    content = complaint((await delivered(plane)).content.decode()).encode()
+    key = dkim_key().private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    signature = dkim.sign(content, b"fbl", b"reporter.test", key, include_headers=[b"From"])
+    for sender, text, status in (
+        ("fbl@feedback.yahoo.test", content, 250),
+        ("fbl@elsewhere.test", signature + content, 250),
+        ("fbl@feedback.yahoo.test", signature + content, 250),
+        # One changed letter of the body.
+        ("", signature + content.replace(b"a complaint", b"A complaint"), 250),
+        # Nobody can say now whether it may; it comes again.
+        ("fbl@dark.test", content, 451),
+    ):
+        port = plane.world.ports["inbound"]
+        code, _ = await asyncio.to_thread(hand_in, port, sender, FBL, text.decode())
+        assert code == status
+    records = await eventually(
+        lambda: (found := plane.control_plane.of("Feedback")) and len(found) == 4 and found
+    )
+    assert [record["meta"]["x_reporter"] for record in records] == [
+        "feedback.yahoo.test", "reporter.test", "reporter.test feedback.yahoo.test", "",
+    ]  # fmt: skip
 
 
 async def test_a_made_up_complaint_is_nobodys(plane: Plane) -> None:
