@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import httpx
@@ -70,7 +71,11 @@ class KumoNodes:
                 for entry in self._list(node, path):
                     if entry.get("tenant") == tenant_id and _ours(entry):
                         self._call(node, "DELETE", f"admin/{path}/v1", {"id": entry["id"]})
+            # Stopped queues have a pool without sources; they are asked about anew in a new epoch.
+            self._call(node, "POST", "admin/bump-config-epoch")
             self._flush(node, tenant=tenant_id)
+            # A queue that was slow to see the new epoch has missed this flush; `align` repeats it.
+            self._remember(node, f"flush:{tenant_id}", "once more")
 
         self._order(f"revive {tenant_id}", order)
 
@@ -83,7 +88,7 @@ class KumoNodes:
 
     def align(self, tenants: Set[str], inboxes: Set[str]) -> list[NodeRepairs]:
         wanted = {("tenant", id_) for id_ in tenants} | {("campaign", id_) for id_ in inboxes}
-        return self._on_all(lambda node: self._align(node, wanted))
+        return self._on_all(lambda node: self._align(node, wanted, tenants))
 
     # Questions ----------------------------------------------------------------------------------
 
@@ -96,10 +101,11 @@ class KumoNodes:
 
     # One node -----------------------------------------------------------------------------------
 
-    def _align(self, node: str, wanted: Set[tuple[str, str]]) -> NodeRepairs:
+    def _align(self, node: str, wanted: Set[tuple[str, str]], tenants: Set[str]) -> NodeRepairs:
         try:
             online_since = str(self._call(node, "GET", "machine-info").get("online_since"))
-            restarted = self._note(node).get("online_since") != online_since
+            note = self._note(node)
+            restarted = note.get("online_since") != online_since
             held = {_subject(entry): entry for entry in self._list(node, "suspend") if _ours(entry)}
             fresh = {key for key, entry in held.items() if _seconds(entry) > RENEW_BELOW}
             missing = sorted(wanted - fresh)
@@ -112,6 +118,12 @@ class KumoNodes:
                 entry = held[kind, id_]
                 self._call(node, "DELETE", "admin/suspend/v1", {"id": entry["id"]})
                 self._flush(node, **({kind: id_} if kind else {}))
+            for field in note:
+                kind, _, tenant_id = field.partition(":")
+                if kind == "flush":
+                    if tenant_id not in tenants:
+                        self._flush(node, tenant=tenant_id)
+                    self._forget(node, field)
         except (ProviderFailed, ProviderUnavailable) as error:
             self._keep(node, "align", _why(error))
             return NodeRepairs(node, reachable=False)
@@ -211,11 +223,13 @@ class KumoNodes:
         self._remember(node, f"order:{subject or verb}", json.dumps(note))
 
     def _remember(self, node: str, field: str, value: str) -> None:
-        try:
+        # The order itself was given or refused; without a note it is given again by `align`.
+        with suppress(RedisError):
             self._redis.hset(f"ig:node:{node}", field, value)
-        except RedisError:
-            # The order itself was given or refused; without a note it is given again by `align`.
-            return
+
+    def _forget(self, node: str, field: str) -> None:
+        with suppress(RedisError):
+            self._redis.hdel(f"ig:node:{node}", field)
 
     def _note(self, node: str) -> dict[str, str]:
         try:

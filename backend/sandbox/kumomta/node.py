@@ -178,6 +178,7 @@ class Node:
     def bump_epoch(self) -> None:
         """A new configuration epoch: contexts and epoch-keyed caches go, TTL caches stay."""
         self.host.memos.epoch += 1
+        self.queues.refresh()
         self.policy.drop_states()
         self.hook_policy.drop_states()
 

@@ -330,6 +330,7 @@ def test_an_entry_that_ran_out_meanwhile_is_fine(
     scripted.say(200, '[{"id": "s1", "tenant": "t1", "reason": "ig:kill:t1"}]')
     scripted.say(404, "not found")
     scripted.say(200, "[]")
+    scripted.say(200, "")
     scripted.say(200, "{}")
     client_for([f"{scripted.url}/"], http, valkey).revive_tenant("t1")
     asked = [(method, path) for method, path, _, _ in scripted.asked]
@@ -338,11 +339,12 @@ def test_an_entry_that_ran_out_meanwhile_is_fine(
         ("GET", f"{admin}/suspend/v1"),
         ("DELETE", f"{admin}/suspend/v1"),
         ("GET", f"{admin}/bounce/v1"),
+        ("POST", f"{admin}/bump-config-epoch"),
         ("POST", f"{admin}/rebind/v1"),
     ]
     bodies = [httpx.Response(200, content=body or b"null").json() for *_, body in scripted.asked]
     assert bodies[1] == {"id": "s1"}
-    assert (bodies[3]["tenant"], bodies[3]["always_flush"], bodies[3]["data"]) == ("t1", True, {})
+    assert (bodies[4]["tenant"], bodies[4]["always_flush"], bodies[4]["data"]) == ("t1", True, {})
     assert {headers["authorization"] for _, _, headers, _ in scripted.asked} == {f"Bearer {TOKEN}"}
 
 

@@ -13,21 +13,23 @@ local SOURCE = 'ig-direct'
 local stopped = kumo.memoize(function(tenant, inbox)
   local ok, covered = pcall(kills.covers, tenant, inbox)
   return { yes = ok and covered }
-end, { name = 'user.ig_stopped', ttl = '5s', capacity = 50000 })
+end, { name = 'user.ig_stopped', ttl = '5s', capacity = 50000, invalidate_with_epoch = true })
 
 -- The second belt of the kill switch. Suspensions are forgotten by a restart; a pool without sources is not, since
 -- the kill set is asked again every minute. While Redis is away the suspensions alone hold queued mail.
 function M.queue_config(_domain, tenant, campaign, _routing_domain)
-  local pool = POOL
+  local pool, strategy = POOL, 'Ttl'
   if tenant and stopped(tenant, campaign or '').yes then
-    pool = VOID_POOL
+    -- A stopped queue is asked about again when a resume bumps the epoch: at once, not within the minute, because
+    -- the flush that follows would still find the void.
+    pool, strategy = VOID_POOL, 'Epoch'
   end
   return kumo.make_queue_config {
     egress_pool = pool,
     retry_interval = '20 minutes',
     max_retry_interval = '8 hours',
     max_age = '3 days',
-    refresh_strategy = 'Ttl',
+    refresh_strategy = strategy,
     refresh_interval = '1 minute',
   }
 end
