@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.rules import abuse
+
 CommaList = Annotated[list[str], NoDecode]
 
 # Production refuses both, so that nobody runs with what everybody knows.
@@ -102,6 +104,7 @@ class KumoSettings(_Group):
     admin_token: SecretStr = SecretStr(_DEV_SECRET)
     auth_pepper: SecretStr = SecretStr(_DEV_SECRET)
     trace_key: SecretStr = SecretStr(_DEV_SECRET)
+    reporters: CommaList = Field(default=list(abuse.REPORTERS))
 
 
 class PricingSettings(_Group):

@@ -185,6 +185,11 @@ class HoldsDue(Event):
 
 
 @dataclass(frozen=True)
+class AbuseCheckDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class MailPlaneCheckDue(Event):
     pass
 

@@ -22,6 +22,7 @@ from app.api.v1 import (
     billing,
     data_export,
     domains,
+    health,
     infrastructure,
     passwords,
     team,
@@ -136,7 +137,7 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
     people = (auth, passwords, two_factor, team, api_keys, data_export)
-    mail = (infrastructure, warmup, analytics)
+    mail = (infrastructure, warmup, analytics, health)
     for area in (*people, billing, domains, *mail, audit_log, admin):
         router.include_router(area.router)
     return router

@@ -96,6 +96,8 @@ def build_providers(settings: Settings) -> ports.Providers:
             quote_minutes=settings.pricing.quote_minutes,
             public_url=settings.public_url,
             audit_heads_file=settings.audit_heads_file,
+            trace_key=settings.kumo.trace_key.get_secret_value(),
+            reporters=tuple(settings.kumo.reporters),
         ),
         payments=payments,
         registrar=NamecheapClient(

@@ -27,7 +27,14 @@ from app.database.tables.domains import (
 from app.database.tables.health import Complaint, WarmupDay
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
-from app.database.tables.sending import DeliveryEvent, InboxDay, Suppression
+from app.database.tables.sending import (
+    DeliveryEvent,
+    DomainDay,
+    InboxDay,
+    ProviderDay,
+    Suppression,
+    TenantDay,
+)
 from app.database.tables.tenancy import (
     APIKey,
     AuditLog,
@@ -61,6 +68,7 @@ __all__ = [
     "DecisionAction",
     "DeliveryEvent",
     "Domain",
+    "DomainDay",
     "DomainPurchase",
     "DomainStatus",
     "DomainStep",
@@ -79,6 +87,7 @@ __all__ = [
     "OutboxEvent",
     "PaymentMethod",
     "Plan",
+    "ProviderDay",
     "ProviderEvent",
     "Provision",
     "PurchaseState",
@@ -92,6 +101,7 @@ __all__ = [
     "Suppression",
     "SuspensionReason",
     "Tenant",
+    "TenantDay",
     "TenantOwned",
     "Throttle",
     "Transaction",

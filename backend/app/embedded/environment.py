@@ -163,6 +163,7 @@ def _sandbox_groups(
     }
     mail = {
         "KUMO_ADMIN_URLS": f"{sandbox_url}/kumomta",
+        "KUMO_REPORTERS": "gmail.test,outlook.test,yahoo.test,corp.test",
         "MAIL_ZONE": "mta.inboxgrove.test",
         "SUBMISSION_HOST": HOST,
         "SMTP_URL": f"smtp://{HOST}:{ports[MX]}",

@@ -441,6 +441,10 @@ class Platform:
     public_url: str
     audit_heads_file: Path | None = None
     """Where the ends of the audit chains are kept; the log has them in any case."""
+    trace_key: str = field(default="", repr=False)
+    """Of the tokens by which returned mail is known; without it no report is believed."""
+    reporters: tuple[str, ...] = ()
+    """Domains whose complaint reports count."""
 
 
 @dataclass(frozen=True)

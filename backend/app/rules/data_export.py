@@ -12,6 +12,10 @@ FORMAT: Final = "inboxgrove-data-export"
 VERSION: Final = 1
 
 _OWN = "id created_at"
+_COUNTS = (
+    "accepted delivered deferred bounced rejected complained soft_bounced hard_bounced"
+    " unknown_users blocked"
+)
 
 
 def _columns(text: str) -> tuple[str, ...]:
@@ -58,8 +62,10 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "inboxes": "updated_at domain_id provision_id local_part username full_email first_name"
         " last_name status health_score warmup_stage warmup_started_on warmup_paused_at"
         " emails_sent_today emails_sent_this_month sent_on daily_limit monthly_limit",
-        "inbox_days": "inbox_id domain_id day accepted delivered deferred bounced rejected"
-        " complained",
+        "inbox_days": f"inbox_id domain_id day {_COUNTS}",
+        "domain_days": f"domain_id day {_COUNTS}",
+        "provider_days": f"domain_id day provider {_COUNTS}",
+        "tenant_days": f"day {_COUNTS}",
         "delivery_events": "inbox_id domain_id event_type occurred_at message_id recipient"
         " recipient_domain response_code response bounce_classification",
         "suppressions": "target reason",
@@ -93,7 +99,7 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "dkim_keys": {"private_key": _SECRET},
     "inboxes": {"password": _SECRET, "password_hmac": _SECRET},
     "complaints": {"trace": _RAW},
-    "delivery_events": {"natural_key": _RAW, "record": _RAW},
+    "delivery_events": {"natural_key": _RAW, "trace": _RAW, "record": _RAW},
 }
 """What was decided to stay inside, and why."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -14,6 +14,9 @@ from app import clock, errors, events
 from app.database import audit, outbox
 from app.database.models import Decision, DecisionAction, SuspensionReason, Tenant
 from app.rules import suspensions
+
+WARN_AGAIN = timedelta(days=7)
+"""How long one warning stands for what goes on meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,38 @@ def turn_off(
     _decide(locked, DecisionAction.REINSTATE, reason, db, note, evidence)
     outbox.record(db, events.TenantReinstated(tenant_id=locked.id))
     return locked
+
+
+def warn(
+    tenant: Tenant,
+    reason: SuspensionReason,
+    db: Session,
+    *,
+    note: str,
+    evidence: Mapping[str, Any],
+) -> bool:
+    """Put down that the tenant comes near a stop for `reason`; whether that is news.
+
+    The arguments are those of `turn_on`.
+    """
+    _lock(tenant, db)
+    standing = db.scalar(
+        select(Decision.id)
+        .where(
+            Decision.tenant_id == tenant.id,
+            Decision.action == DecisionAction.WARN,
+            Decision.reason == reason,
+            Decision.created_at > clock.now() - WARN_AGAIN,
+        )
+        .limit(1)
+    )
+    if standing is not None:
+        return False
+    audit.write(
+        db, tenant.id, "tenant_warned", "tenant", tenant.id, {"reason": [None, str(reason)]}
+    )
+    _decide(tenant, DecisionAction.WARN, reason, db, note, evidence)
+    return True
 
 
 def require_off(tenant: Tenant) -> None:

@@ -10,8 +10,15 @@ from sqlalchemy.orm import Session
 from app import events
 from app.database import outbox
 from app.database.models import Tenant
+from app.services.abuse_service import AbuseService
 from app.services.warmup_service import WarmupService
 from app.tasks.jobs import Again, task
+
+
+@task("health.check_abuse")
+def check_abuse(db: Session) -> None:
+    """Warn or stop tenants whose bounces and complaints are too many."""
+    AbuseService.judge(db)
 
 
 @task("health.plan_warmup")

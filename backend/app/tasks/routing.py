@@ -43,6 +43,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # The calendar
         e.TrialsDue: ("billing.expire_trials",),
         e.HoldsDue: ("billing.release_stale_holds",),
+        e.AbuseCheckDue: ("health.check_abuse",),
         e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),

@@ -16,6 +16,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.TrialsDue, timedelta(minutes=1)),
     (events.HoldsDue, timedelta(hours=1)),
     (events.WarmupDue, timedelta(days=1)),
+    (events.AbuseCheckDue, timedelta(minutes=5)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),
     (events.AuditHeadsDue, timedelta(hours=1)),
     (events.HousekeepingDue, timedelta(hours=6)),

@@ -1,4 +1,4 @@
-"""The ramp of an inbox."""
+"""The ramp of an inbox, and complaints about its mail."""
 
 from __future__ import annotations
 
@@ -54,3 +54,17 @@ class WarmupOut(Out):
     inputs: WarmupInputsOut
     past: list[WarmupDayOut]
     """Up to 30 earlier days, the newest first."""
+
+
+class ComplaintOut(Out):
+    id: UUID
+    inbox_id: UUID
+    domain_id: UUID
+    recipient: str
+    """Whom we sent the message to; empty when we know of no such message."""
+    reporter: str | None
+    """The enrolled domain that proved to have sent the report."""
+    verified: bool
+    """Whether it counts."""
+    why_not: str | None
+    received_at: Instant

@@ -9,6 +9,7 @@ from app.config import get_settings
 from app.database.tables import (
     billing,
     domains,
+    health,
     infrastructure,
     messaging,
     sending,
@@ -17,7 +18,7 @@ from app.database.tables import (
 from app.database.tables.base import Base
 
 # Importing the areas is what puts their tables into the metadata.
-AREAS = (billing, domains, infrastructure, messaging, sending, tenancy)
+AREAS = (billing, domains, health, infrastructure, messaging, sending, tenancy)
 
 # Any fixed number will do: it keeps two upgrades at once from meeting.
 LOCK = 7_264_001

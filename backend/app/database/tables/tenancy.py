@@ -62,6 +62,7 @@ class TrialClaimKind(StrEnum):
 class DecisionAction(StrEnum):
     SUSPEND = "suspend"
     REINSTATE = "reinstate"
+    WARN = "warn"
 
 
 class Tenant(Updated, Base):
