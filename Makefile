@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything runs from backend/, in the environment that `setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check fix lock migrate clean bench verify-ops
+.PHONY: help setup demo up test fuzz check fix lock migrate clean bench verify-ops
 BIN := .venv/bin
 # What make leaves in the environment would reach the nested make of a test run.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
@@ -19,6 +19,11 @@ up: setup ## Run the product until Ctrl-C
 
 test: setup ## Run the tests, with a PostgreSQL and a Valkey of their own
 	cd backend && $(BIN)/pytest -n auto
+
+fuzz: setup ## Hostile input from the OpenAPI document: more examples, several seeds, some minutes
+	cd backend && FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-300} FUZZ_SEEDS=$${FUZZ_SEEDS:-1,2,3} \
+		RLS_TRANSACTIONS=$${RLS_TRANSACTIONS:-20000} $(BIN)/pytest -n 4 -rP \
+		tests/security/test_schemathesis.py tests/security/test_row_level_security.py
 
 check: setup ## Format, lint, types, import rules, house rules, and models against migrations
 	cd backend && $(BIN)/ruff format --check .

@@ -208,6 +208,24 @@ def admin(context: typer.Context) -> None:
     _pass_on(admin_app, "admin", context.args)
 
 
+@cli.command(context_settings=PASS_ON)
+def billing(context: typer.Context) -> None:
+    """Look after the books: audit, reconcile, replay, refund, alerts."""
+    _adopt_running_stack()
+    from app.ops_billing import billing_app
+
+    _pass_on(billing_app, "billing", context.args)
+
+
+@cli.command(context_settings=PASS_ON)
+def sandbox(context: typer.Context) -> None:
+    """Move the sandbox's clock: advance --days N."""
+    _adopt_running_stack()
+    from app.ops_billing import sandbox_app
+
+    _pass_on(sandbox_app, "sandbox", context.args)
+
+
 def _pass_on(group: typer.Typer, name: str, arguments: list[str]) -> None:
     root = typer.Typer(add_completion=False)  # A lone command of a group keeps its name this way.
     root.add_typer(group, name=name)

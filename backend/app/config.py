@@ -56,6 +56,9 @@ class StripeSettings(_Group):
     webhook_secret: SecretStr = SecretStr("whsec_sandbox")
     api_base: str = "https://api.stripe.com"
     timeout_seconds: float = 20.0
+    # manual holds a domain's price and captures it once the name is ours, which is free to undo;
+    # automatic charges at once and refunds.
+    domain_capture: Literal["manual", "automatic"] = "manual"
 
 
 class NamecheapSettings(_Group):
@@ -140,6 +143,8 @@ class Settings(_Group):
     dns_resolvers: CommaList = Field(default=[])
     smtp_url: str = "smtp://127.0.0.1:1025"
     mail_from: str = "InboxGrove <noreply@inboxgrove.test>"
+    # Who is written to when a person must look: disputes, losses, drift.
+    alert_email: str = ""
     rate_limit_requests_per_minute: int = 60
     rate_limit_requests_per_hour: int = 1000
     access_token_minutes: int = 15

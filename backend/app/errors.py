@@ -164,6 +164,18 @@ class DomainNotReady(Conflict):
     code = "DOMAIN_NOT_READY"
 
 
+class DowngradeRefused(Conflict):
+    """The plan {plan} allows {allowed} {resource}, {used} are in use. Remove some first."""
+
+    code = "DOWNGRADE_REFUSED"
+
+
+class PremiumNotConfirmed(Conflict):
+    """{domain_name} is a premium name at {price_cents} cents. Confirm that you want it."""
+
+    code = "PREMIUM_NOT_CONFIRMED"
+
+
 class QuoteExpired(Conflict):
     """The price offer expired. Ask for a new purchase intent."""
 

@@ -92,6 +92,31 @@ class PlanChanged(TenantEvent):
 
 
 @dataclass(frozen=True)
+class BillingNoticeDue(TenantEvent):
+    notice_id: UUID
+
+
+@dataclass(frozen=True)
+class OperatorAlertRaised(Event):
+    alert_id: UUID
+
+
+@dataclass(frozen=True)
+class CardChanged(TenantEvent):
+    """Another card is the default: what is owed can be asked for again."""
+
+
+@dataclass(frozen=True)
+class RefundRequested(TenantEvent):
+    refund_id: UUID
+
+
+@dataclass(frozen=True)
+class AccountCheckDue(TenantEvent):
+    """One tenant's rows are to be compared with Stripe's objects."""
+
+
+@dataclass(frozen=True)
 class ProviderEventReceived(Event):
     provider_event_id: UUID
 
@@ -171,6 +196,16 @@ class TenantWarmupDue(TenantEvent):
 
 @dataclass(frozen=True)
 class TrialsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class SubscriptionsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class BooksDue(Event):
     pass
 
 

@@ -28,7 +28,7 @@ Note = Annotated[str | None, typer.Option(help="For the tenant to read.")]
 Name = Annotated[str, typer.Argument(help="The operator's name.")]
 
 
-def _show(result: Mapping[str, Any], as_json: bool) -> None:
+def show(result: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result, default=str))
         return
@@ -49,7 +49,7 @@ def invariants(as_json: AsJSON = False) -> None:
     with transaction(tenant=ALL_TENANTS) as db:
         found = queries.run(db)
         found["I8_ready_means_known_to_the_relay"] = unknown_to_the_relay(db, ports.current().mail)
-    _show(found, as_json)
+    show(found, as_json)
     raise typer.Exit(1 if any(found.values()) else 0)
 
 
@@ -73,7 +73,7 @@ def outbox(
         if replay is not None:
             replayed = OperatorService.replay(None if replay == "all" else UUID(replay), db)
         result = {**queries.summary(db), "replayed": replayed}
-    _show(result, as_json)
+    show(result, as_json)
     raise typer.Exit(1 if result["dead"] else 0)
 
 
@@ -91,9 +91,9 @@ def audit_verify(
     Exit 2 when the heads cannot be read.
     """
     from app import wiring
+    from app.database import heads_file
     from app.database.queries import audit
     from app.database.session import ALL_TENANTS, transaction
-    from app.utils import heads_file
 
     wiring.boot()
     try:
@@ -105,7 +105,7 @@ def audit_verify(
         known = {id_: hashes for id_, hashes in known.items() if id_ == tenant}
     with transaction(tenant=tenant or ALL_TENANTS) as db:
         result = audit.verify(db, known, tenant_id=tenant)
-    _show(result, as_json)
+    show(result, as_json)
     raise typer.Exit(1 if result["faults"] else 0)
 
 
@@ -124,7 +124,7 @@ def reconcile(as_json: AsJSON = False) -> None:
     with transaction(tenant=ALL_TENANTS) as db:
         resumed = DomainService.resume_stuck(db)
         repairs = DirectoryService.reconcile(db, ports.current().mail)
-    _show({**asdict(repairs), "domains_resumed": resumed}, as_json)
+    show({**asdict(repairs), "domains_resumed": resumed}, as_json)
 
 
 @ops_app.command()
@@ -160,7 +160,7 @@ def _switch(tenant_id: str, reason: str | None, note: str | None, as_json: bool)
             "reason": tenant.suspension_reason,
         }
 
-    _show(_do(turn), as_json)
+    show(_do(turn), as_json)
 
 
 @admin_app.command("create-operator")
@@ -193,7 +193,7 @@ def list_operators(as_json: AsJSON = False) -> None:
 
     result = _do(look)
     if as_json:
-        _show(result, as_json)
+        show(result, as_json)
         return
     for row in result["operators"]:
         state = "active" if row["second_factor"] else "needs reset-operator-2fa"
@@ -216,7 +216,7 @@ def revoke_operator(name: Name, as_json: AsJSON = False) -> None:
             "revoked_at": operator.revoked_at,
         }
 
-    _show(_do(revoke), as_json)
+    show(_do(revoke), as_json)
 
 
 @admin_app.command("reset-operator-2fa")
@@ -264,7 +264,7 @@ def _hand_over(credentials: Mapping[str, Any], as_json: bool) -> None:
     """Print what cannot be read again, for people with a QR code for their authenticator app."""
     import segno
 
-    _show(credentials, as_json)
+    show(credentials, as_json)
     if as_json:
         return
     drawn = io.StringIO()

@@ -98,6 +98,8 @@ def build_providers(settings: Settings) -> ports.Providers:
             audit_heads_file=settings.audit_heads_file,
             trace_key=settings.kumo.trace_key.get_secret_value(),
             reporters=tuple(settings.kumo.reporters),
+            automatic_capture=settings.stripe.domain_capture == "automatic",
+            alert_email=settings.alert_email,
         ),
         payments=payments,
         registrar=NamecheapClient(

@@ -17,6 +17,7 @@ pytest_plugins = [
     "tests.fixtures.operators",
     "tests.fixtures.signed_in",
     "tests.fixtures.team",
+    "tests.fixtures.money",
 ]
 
 

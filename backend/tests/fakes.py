@@ -25,6 +25,7 @@ PLATFORM = ports.Platform(
     domain_fixed_cents=50,
     quote_minutes=15,
     public_url="http://127.0.0.1:8000",
+    alert_email="ops@platform.test",
 )
 
 
@@ -109,7 +110,7 @@ class FakeRegistrar:
         )
 
     def register(
-        self, domain_name: str, years: int, *, cost_ceiling_cents: int
+        self, domain_name: str, years: int, *, cost_ceiling_cents: int, premium: bool = False
     ) -> ports.Registration:
         return self.accidents.around(
             "register", lambda: self._register(domain_name, years, cost_ceiling_cents)
@@ -272,6 +273,7 @@ class FakePayments:
         description: str,
         metadata: Mapping[str, str],
         key: str,
+        automatic: bool = False,
     ) -> ports.Intent:
         return self.intents.setdefault(
             f"pi_{key}",
@@ -325,6 +327,18 @@ class FakePayments:
 
 
 @dataclass
+class FakeMailer:
+    """Keeps what was written to people."""
+
+    accidents: Accidents
+    sent: list[tuple[str, str]] = field(default_factory=list)
+    """(to, subject)"""
+
+    def send(self, *, to: str, subject: str, text: str, html: str, key: str) -> None:
+        self.accidents.around("send", lambda: self.sent.append((to, subject)))
+
+
+@dataclass
 class FakeWorld:
     """All of it, and the bundle that services receive."""
 
@@ -336,6 +350,7 @@ class FakeWorld:
         self.resolver = FakeResolver(self.accidents, self.dns, self.registrar)
         self.mail = FakeMail(self.accidents)
         self.payments = FakePayments(self.accidents)
+        self.mailer = FakeMailer(self.accidents)
         self.providers = ports.Providers(
             platform=PLATFORM,
             payments=self.payments,  # type: ignore[arg-type]  # Cards and plans play no part here.
@@ -343,7 +358,7 @@ class FakeWorld:
             dns=self.dns,
             resolver=self.resolver,
             mail=self.mail,
-            mailer=None,  # type: ignore[arg-type]  # Nobody is written to.
+            mailer=self.mailer,
         )
 
 

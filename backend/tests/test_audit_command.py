@@ -15,11 +15,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app import clock
-from app.database import audit
+from app.database import audit, heads_file
 from app.database.models import new_id
 from app.database.queries import audit as queries
 from app.database.session import ALL_TENANTS, transaction
-from app.utils import heads_file
 
 BACKEND = Path(__file__).resolve().parents[1]
 

@@ -58,7 +58,7 @@ def test_a_card_and_an_upgrade(signed_in: Customer) -> None:
     assert (data["status"], data["plan"]) == ("active", "growth")
     assert data["limits"]["inboxes"] == 1000
     signed_in.settle(lambda: signed_in.get("/billing/invoices"), why="an invoice arrives")
-    assert signed_in.try_post("/billing/upgrade", plan="starter").status_code == 409
+    assert signed_in.try_post("/billing/upgrade", plan="growth").status_code == 409
     assert signed_in.try_post("/billing/upgrade", plan="gold").status_code == 400
     signed_in.settle(
         lambda: any(

@@ -14,9 +14,10 @@ from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from app.api.deps import DB, address_of, anybody
+from app.api.schemas.auth import ForgotIn, ResetIn
 from app.api.schemas.team import AcceptIn
 from app.api.v1.auth import hashing
-from app.api.v1.passwords import reset
+from app.api.v1.passwords import forgot, reset
 from app.api.v1.team import throttled
 from app.database.session import ALL_TENANTS, scope
 from app.errors import Conflict, Forbidden, Invalid, RateLimited
@@ -59,8 +60,25 @@ async def confirm(request: Request, db: DB) -> HTMLResponse:
 
 @router.get("/reset-password")
 def ask_for_password(token: Token = "") -> HTMLResponse:
-    """Two fields for a new password."""
-    return _new_password(token)
+    """Two fields for a new password; without a token, one for the address to mail a link to."""
+    return _new_password(token) if token else _forgotten()
+
+
+@router.post("/forgot-password")
+async def send_link(request: Request, db: DB) -> HTMLResponse:
+    """Have a link mailed; says the same whether there is such an account or not."""
+    try:
+        email = ForgotIn(email=(await _fields(request)).get("email", "")).email
+    except ValidationError:
+        return _forgotten("This is not an e-mail address.")
+    try:
+        await run_in_threadpool(forgot, email, address_of(request), db)
+    except RateLimited as error:
+        return _page("Too many attempts", _said(error.message), 429)
+    return _page(
+        "Look into your mailbox",
+        _said("If there is an account with this address, a link is on its way to it."),
+    )
 
 
 @router.post("/reset-password")
@@ -71,7 +89,13 @@ async def set_password(request: Request) -> HTMLResponse:
     if password != fields.get("repeated", ""):
         return _new_password(token, "The two passwords are not the same.")
     try:
-        await to_thread.run_sync(reset, token, password, address_of(request), limiter=hashing)
+        body = ResetIn(token=token, new_password=password)
+    except ValidationError:
+        return _new_password(token, f"Choose a password of {SHORTEST} to {LONGEST} characters.")
+    try:
+        await to_thread.run_sync(
+            reset, body.token, body.new_password, address_of(request), limiter=hashing
+        )
     except Invalid as error:
         if error.details.get("fields"):
             return _new_password(token, error.message)
@@ -126,6 +150,20 @@ def _joining(token: str, fault: str = "", name: str = "") -> HTMLResponse:
         "Join your team",
         (_said(fault) if fault else "")
         + _form("/accept-invite", token, f"{named}{_PASSWORDS}<button>Join</button>"),
+        400 if fault else 200,
+    )
+
+
+def _forgotten(fault: str = "") -> HTMLResponse:
+    field = (
+        '<p><label>Your e-mail address<br><input type="email" name="email" autocomplete="username"'
+        ' required maxlength="320"></label></p>'
+    )
+    return _page(
+        "Forgot your password?",
+        (_said(fault) if fault else "")
+        + f'<form method="post" action="/forgot-password">{field}<button>Mail me a link</button>'
+        "</form>",
         400 if fault else 200,
     )
 

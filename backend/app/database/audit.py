@@ -228,13 +228,16 @@ def seal(db: Session) -> None:
     bulk.insert(db, table, {**columns, **shared}, len(rows))
 
 
-# An aggregate has read, and so locked, every tenant before it gives the first id.
+# An aggregate has read, and so locked, every tenant before it gives the first id. Sorting is made
+# unattractive for what little is left of the transaction: with statistics older than the last ten
+# thousand rows the planner would fetch and sort them all instead of walking the index of `seq`.
 _LOCK = text(
     """
     WITH tenant AS MATERIALIZED (
         SELECT id FROM tenants WHERE id = ANY(CAST(:ids AS uuid[])) ORDER BY id FOR KEY SHARE
     ), held AS MATERIALIZED (SELECT array_agg(id ORDER BY id) AS ids FROM tenant)
-    SELECT pg_advisory_xact_lock(hashtextextended('audit:' || CAST(id AS text), 0))
+    SELECT pg_advisory_xact_lock(hashtextextended('audit:' || CAST(id AS text), 0)),
+        set_config('enable_sort', 'off', true), set_config('enable_incremental_sort', 'off', true)
     FROM held, unnest(held.ids) AS id
     """
 )

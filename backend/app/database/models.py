@@ -15,6 +15,7 @@ from app.database.tables.billing import (
     Transaction,
     TransactionType,
 )
+from app.database.tables.claims import Dispute, Refund
 from app.database.tables.domains import (
     DKIMKey,
     Domain,
@@ -27,6 +28,7 @@ from app.database.tables.domains import (
 from app.database.tables.health import Complaint, WarmupDay
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
+from app.database.tables.notices import BillingNotice, NoticeKind, OperatorAlert
 from app.database.tables.sending import (
     DeliveryEvent,
     DomainDay,
@@ -62,11 +64,13 @@ __all__ = [
     "APIKey",
     "AuditLog",
     "Base",
+    "BillingNotice",
     "Complaint",
     "DKIMKey",
     "Decision",
     "DecisionAction",
     "DeliveryEvent",
+    "Dispute",
     "Domain",
     "DomainDay",
     "DomainPurchase",
@@ -81,9 +85,11 @@ __all__ = [
     "Job",
     "JobState",
     "MailToken",
+    "NoticeKind",
     "OperationState",
     "Operator",
     "OperatorAct",
+    "OperatorAlert",
     "OutboxEvent",
     "PaymentMethod",
     "Plan",
@@ -93,6 +99,7 @@ __all__ = [
     "PurchaseState",
     "RecoveryCode",
     "RefreshToken",
+    "Refund",
     "RegistrarOperation",
     "Role",
     "ScheduledRun",

@@ -40,6 +40,7 @@ def spend(name: str, **subjects: str) -> None:
                 _count(db, id_, limit, now)
     except errors.RateLimited:
         monitoring.THROTTLED.labels(door=name, result="refused").inc()
+        monitoring.log.warning("too many attempts", door=name)
         raise
     monitoring.THROTTLED.labels(door=name, result="passed").inc()
 

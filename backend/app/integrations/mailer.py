@@ -26,6 +26,12 @@ class SMTPMailer:
         self._parts = urlsplit(url)
         self._sender = sender
         self._timeout = timeout
+        # Once, because it reads every certificate of the machine.
+        self._tls = ssl.create_default_context()
+        if self._parts.hostname in {None, *_HERE}:
+            # On this very machine there is nobody in between, and certificates are self-made.
+            self._tls.check_hostname = False
+            self._tls.verify_mode = ssl.CERT_NONE
 
     def send(self, *, to: str, subject: str, text: str, html: str, key: str) -> None:
         """Raises ProviderFailed when the message is refused for good, else ProviderUnavailable."""
@@ -66,15 +72,10 @@ class SMTPMailer:
 
     def _connect(self) -> smtplib.SMTP:
         host, user = self._parts.hostname or "localhost", self._parts.username
-        context = ssl.create_default_context()
-        if host in _HERE:
-            # On this very machine there is nobody in between, and certificates are self-made.
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
         session: smtplib.SMTP
         if self._parts.scheme == "smtps":
             session = smtplib.SMTP_SSL(
-                host, self._parts.port or 465, timeout=self._timeout, context=context
+                host, self._parts.port or 465, timeout=self._timeout, context=self._tls
             )
         else:
             session = smtplib.SMTP(host, self._parts.port or 25, timeout=self._timeout)
@@ -82,7 +83,7 @@ class SMTPMailer:
             session.ehlo()
             safe = self._parts.scheme == "smtps" or host in _HERE
             if self._parts.scheme != "smtps" and session.has_extn("starttls"):
-                session.starttls(context=context)
+                session.starttls(context=self._tls)
                 session.ehlo()
                 safe = True
             if user and not safe:

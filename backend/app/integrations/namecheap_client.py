@@ -87,13 +87,16 @@ class NamecheapClient:
 
     # Buying -------------------------------------------------------------------------------------
 
-    def register(self, domain_name: str, years: int, *, cost_ceiling_cents: int) -> Registration:
+    def register(
+        self, domain_name: str, years: int, *, cost_ceiling_cents: int, premium: bool = False
+    ) -> Registration:
         # The price that was quoted may be an hour old; the one that will be charged is not.
         (offer,) = self._offers([domain_name], years, fresh=True)
         if not offer.available or offer.price_cents is None:
             raise ProviderFailed(provider=PROVIDER, reason=f"{domain_name}: {offer.reason}")
-        if offer.premium:
-            raise ProviderFailed(provider=PROVIDER, reason="premium names are not sold here")
+        if offer.premium and not premium:
+            # Nobody has agreed to a premium price; the registry made it one after the quote.
+            raise ProviderFailed(provider=PROVIDER, reason=f"{domain_name} is a premium name now")
         if offer.price_cents > cost_ceiling_cents:
             raise ProviderFailed(
                 provider=PROVIDER, reason=f"{domain_name} now costs more than was agreed"
@@ -106,6 +109,7 @@ class NamecheapClient:
             # Both are said, because the published references disagree about the defaults.
             AddFreeWhoisguard="yes",
             WGEnabled="yes",
+            **_premium_terms(offer),
             **self._contacts(),
         )
         # It is ours whatever happens now; the dates are only nice to have.
@@ -184,10 +188,20 @@ def _check_result(result: Element) -> Offer:
     if not premium:
         return Offer(name, True, False, None, None)
     icann = xml.cents(xml.attribute(result, "IcannFee"))
-    price = xml.cents(xml.attribute(result, "PremiumRegistrationPrice"))
-    price += xml.cents(xml.attribute(result, "EapFee")) + icann
+    premium_cents = xml.cents(xml.attribute(result, "PremiumRegistrationPrice"))
+    if xml.cents(xml.attribute(result, "EapFee")) > 0:
+        # The API cannot register premium names of an early access programme.
+        return _none(name, "it is in its early access period", premium=True)
     renewal = xml.cents(xml.attribute(result, "PremiumRenewalPrice")) + icann
-    return Offer(name, True, True, price, renewal)
+    return Offer(name, True, True, premium_cents + icann, renewal, premium_cents=premium_cents)
+
+
+def _premium_terms(offer: Offer) -> dict[str, str]:
+    """A premium name is ordered as one and at its exact price, else error 2515623 or 2515610."""
+    if not offer.premium or offer.premium_cents is None:
+        return {}
+    dollars, cents = divmod(offer.premium_cents, 100)
+    return {"IsPremiumDomain": "true", "PremiumPrice": f"{dollars}.{cents:02d}"}
 
 
 def _receipt(domain_name: str, root: Element) -> Registration:

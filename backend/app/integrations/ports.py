@@ -7,155 +7,44 @@ Money is integer cents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-# Payments ---------------------------------------------------------------------------------------
+from app.integrations.payments import (
+    Card,
+    ChargeState,
+    CheckoutState,
+    CustomerState,
+    DisputeState,
+    Intent,
+    InvoiceState,
+    PaymentGateway,
+    Preview,
+    PreviewLine,
+    RefundState,
+    SubscriptionState,
+    WebhookEvent,
+)
 
-
-@dataclass(frozen=True)
-class Intent:
-    """A SetupIntent or PaymentIntent, as far as we look at it."""
-
-    id: str
-    status: str
-    client_secret: str | None = None
-    customer: str | None = None
-    payment_method: str | None = None
-    amount: int = 0
-    amount_capturable: int = 0
-    amount_received: int = 0
-    currency: str = "usd"
-    metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Card:
-    payment_method: str
-    customer: str | None
-    brand: str
-    last_four: str
-    expiry: str
-    """MM/YYYY"""
-    fingerprint: str | None
-
-
-@dataclass(frozen=True)
-class SubscriptionState:
-    id: str
-    customer: str
-    status: str
-    """incomplete, incomplete_expired, trialing, active, past_due, canceled, unpaid or paused."""
-    plan: str | None
-    """The price's lookup key without its interval: starter, growth, enterprise."""
-    item_id: str
-    current_period_end: datetime | None
-    trial_end: datetime | None
-    cancel_at_period_end: bool
-    default_payment_method: str | None
-
-
-@dataclass(frozen=True)
-class InvoiceState:
-    id: str
-    customer: str
-    subscription: str | None
-    number: str | None
-    status: str
-    billing_reason: str | None
-    amount_due: int
-    amount_paid: int
-    currency: str
-    attempt_count: int
-    next_payment_attempt: datetime | None
-    hosted_invoice_url: str | None
-    invoice_pdf: str | None
-
-
-@dataclass(frozen=True)
-class ChargeState:
-    id: str
-    customer: str | None
-    payment_intent: str | None
-    amount: int
-    amount_captured: int
-    currency: str
-    status: str
-    captured: bool
-    description: str | None
-    failure_code: str | None
-    receipt_url: str | None
-
-
-@dataclass(frozen=True)
-class WebhookEvent:
-    """A verified event; `object` is the raw object it came with."""
-
-    id: str
-    type: str
-    created: datetime
-    object: Mapping[str, Any]
-    payload: dict[str, Any]
-
-
-class PaymentGateway(Protocol):
-    """Stripe. `key` is the idempotency key, made from the id of our row."""
-
-    def create_customer(self, *, email: str, name: str, tenant_id: str, key: str) -> str: ...
-    def create_setup_intent(self, *, customer: str, tenant_id: str, key: str) -> Intent: ...
-    def get_setup_intent(self, intent_id: str) -> Intent: ...
-    def set_default_payment_method(
-        self, *, customer: str, payment_method: str, subscription: str | None
-    ) -> None: ...
-    def get_card(self, payment_method: str) -> Card: ...
-    def create_payment_intent(
-        self,
-        *,
-        customer: str,
-        amount: int,
-        currency: str,
-        description: str,
-        metadata: Mapping[str, str],
-        key: str,
-    ) -> Intent:
-        """A hold to be captured later (capture_method=manual), nothing charged yet."""
-        ...
-
-    def get_payment_intent(self, intent_id: str) -> Intent: ...
-    def capture(self, intent_id: str, *, key: str) -> Intent: ...
-    def release(self, intent_id: str, *, key: str) -> Intent:
-        """Cancel the hold; asking again for a cancelled one returns it as it is."""
-        ...
-
-    def create_subscription(
-        self,
-        *,
-        customer: str,
-        plan: str,
-        payment_method: str,
-        trial_end: datetime | None,
-        tenant_id: str,
-        key: str,
-    ) -> SubscriptionState:
-        """`trial_end` None starts charging at once."""
-        ...
-
-    def get_subscription(self, subscription_id: str) -> SubscriptionState: ...
-    def change_plan(
-        self, subscription_id: str, *, plan: str, end_trial: bool, key: str
-    ) -> SubscriptionState:
-        """Upgrade now, prorated and invoiced at once; `end_trial` starts the paid time now."""
-        ...
-
-    def get_invoice(self, invoice_id: str) -> InvoiceState: ...
-    def get_charge(self, charge_id: str) -> ChargeState: ...
-    def read_webhook(self, payload: bytes, signature: str) -> WebhookEvent:
-        """Verify and parse. Raises Invalid for a bad signature or a timestamp off by > 300 s."""
-        ...
-
+# What of Stripe is told here as well, so that services ask one module.
+__all__ = [
+    "Card",
+    "ChargeState",
+    "CheckoutState",
+    "CustomerState",
+    "DisputeState",
+    "Intent",
+    "InvoiceState",
+    "PaymentGateway",
+    "Preview",
+    "PreviewLine",
+    "RefundState",
+    "SubscriptionState",
+    "WebhookEvent",
+]
 
 # Registrar --------------------------------------------------------------------------------------
 
@@ -172,6 +61,8 @@ class Offer:
     currency: str = "usd"
     reason: str | None = None
     """Why it cannot be bought, when it cannot."""
+    premium_cents: int | None = None
+    """The registry's own price of a premium name, which an order must repeat to the cent."""
 
 
 @dataclass(frozen=True)
@@ -191,8 +82,13 @@ class Registrar(Protocol):
         """Availability and price, in the order asked; at most 50 names."""
         ...
 
-    def register(self, domain_name: str, years: int, *, cost_ceiling_cents: int) -> Registration:
-        """Buy it. Never retried by the client. Raises OutcomeUnknown when the answer was lost."""
+    def register(
+        self, domain_name: str, years: int, *, cost_ceiling_cents: int, premium: bool = False
+    ) -> Registration:
+        """Buy it. Never retried by the client. Raises OutcomeUnknown when the answer was lost.
+
+        A premium name is bought only when `premium` says that its buyer knows.
+        """
         ...
 
     def find(self, domain_name: str) -> Registration | None:
@@ -445,6 +341,10 @@ class Platform:
     """Of the tokens by which returned mail is known; without it no report is believed."""
     reporters: tuple[str, ...] = ()
     """Domains whose complaint reports count."""
+    automatic_capture: bool = False
+    """Whether a domain's price is charged at once and refunded on failure, instead of held."""
+    alert_email: str = ""
+    """Who is written to when a person must look; nobody when empty."""
 
 
 @dataclass(frozen=True)

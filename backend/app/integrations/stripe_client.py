@@ -1,4 +1,4 @@
-"""Stripe, by its own SDK, pinned to one API version.
+"""Stripe, by its own SDK, pinned to one API version: customers, cards, one-time payments, events.
 
 Payment method types are never sent (removed from writes in endive); cards only are asked for by
 `allowed_payment_method_types`. Idempotency keys come from our rows; Stripe keeps them for at least
@@ -7,103 +7,31 @@ Payment method types are never sent (removed from writes in endive); cards only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, cast
 
-import requests
 import stripe
-from stripe import StripeClient
 
-from app.errors import OutcomeUnknown, PaymentRequired, ProviderFailed, ProviderUnavailable
 from app.integrations import stripe_objects, stripe_webhooks
-from app.integrations.ports import (
+from app.integrations.payments import (
     Card,
     ChargeState,
+    CustomerState,
+    DisputeState,
     Intent,
-    InvoiceState,
-    SubscriptionState,
+    RefundState,
     WebhookEvent,
 )
-
-PROVIDER = "Stripe"
-CARD_ONLY = ["card"]
-P = ParamSpec("P")
-R = TypeVar("R")
+from app.integrations.stripe_calls import CARD_ONLY, paged, reading, writing
+from app.integrations.stripe_subscriptions import StripeSubscriptions
 
 
-def _mapped(call: Callable[P, R], lost: type[ProviderUnavailable]) -> Callable[P, R]:
-    """Stripe's exceptions stop here; `lost` is what an answer that never came means."""
+class StripeGateway(StripeSubscriptions):
+    """The PaymentGateway of ports."""
 
-    @wraps(call)
-    def mapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return call(*args, **kwargs)
-        except stripe.CardError as error:
-            reason = error.user_message or "The card was declined."
-            raise PaymentRequired(reason, decline_code=_decline(error)) from error
-        except stripe.APIConnectionError as error:
-            raise lost(provider=PROVIDER, reason="no answer") from error
-        except stripe.StripeError as error:
-            # Cut, because an answer that is not Stripe's is quoted whole.
-            told = f"{error.http_status} {error.code or ''} {error.user_message or error}"[:300]
-            if error.http_status == 429:
-                # The limiter answers before anything is done.
-                raise ProviderUnavailable(provider=PROVIDER, reason="rate limit") from error
-            # APIError is an answer of 5xx or one that is no JSON; 409 means that the same key is
-            # still being worked on.
-            if isinstance(error, stripe.APIError) or error.http_status == 409:
-                raise lost(provider=PROVIDER, reason=told) from error
-            raise ProviderFailed(provider=PROVIDER, reason=told, stripe_code=error.code) from error
-
-    return mapped
-
-
-def _reading(call: Callable[P, R]) -> Callable[P, R]:
-    return _mapped(call, ProviderUnavailable)
-
-
-def _writing(call: Callable[P, R]) -> Callable[P, R]:
-    return _mapped(call, OutcomeUnknown)
-
-
-def _decline(error: stripe.CardError) -> str | None:
-    """The bank's own reason where there is one, such as insufficient_funds."""
-    body = error.json_body if isinstance(error.json_body, dict) else {}
-    return body.get("error", {}).get("decline_code") or error.code
-
-
-def _session() -> requests.Session:
-    """Never follows a redirect: Stripe sends none, and the key must not travel elsewhere."""
-    session = requests.Session()
-    session.max_redirects = 0
-    # Shared by all threads of a process: as many connections are kept as an API process has.
-    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=40))
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=40))
-    return session
-
-
-class StripeGateway:
-    def __init__(
-        self, *, secret_key: str, webhook_secret: str, api_base: str, timeout_seconds: float
-    ) -> None:
-        self._session = _session()
-        self._client = StripeClient(
-            secret_key,
-            base_addresses={"api": api_base.rstrip("/")},
-            max_network_retries=2,
-            # The library's own read timeout is 80 s, longer than anybody waits.
-            http_client=stripe.RequestsClient(timeout=(3, timeout_seconds), session=self._session),
-        )
-        self._webhook_secret = webhook_secret
-        self._prices: dict[str, str] = {}
-
-    def close(self) -> None:
-        """Give the kept connections back."""
-        self._session.close()
-
-    @_writing
+    @writing
     def create_customer(self, *, email: str, name: str, tenant_id: str, key: str) -> str:
         customer = self._client.v1.customers.create(
             {"email": email, "name": name, "metadata": {"tenant_id": tenant_id}},
@@ -111,7 +39,11 @@ class StripeGateway:
         )
         return customer.id
 
-    @_writing
+    @reading
+    def get_customer(self, customer: str) -> CustomerState:
+        return stripe_objects.customer(self._client.v1.customers.retrieve(customer))
+
+    @writing
     def create_setup_intent(self, *, customer: str, tenant_id: str, key: str) -> Intent:
         intent = self._client.v1.setup_intents.create(
             {
@@ -124,11 +56,11 @@ class StripeGateway:
         )
         return stripe_objects.setup_intent(intent)
 
-    @_reading
+    @reading
     def get_setup_intent(self, intent_id: str) -> Intent:
         return stripe_objects.setup_intent(self._client.v1.setup_intents.retrieve(intent_id))
 
-    @_writing
+    @writing
     def set_default_payment_method(
         self, *, customer: str, payment_method: str, subscription: str | None
     ) -> None:
@@ -141,11 +73,25 @@ class StripeGateway:
                 subscription, {"default_payment_method": payment_method}
             )
 
-    @_reading
+    @reading
     def get_card(self, payment_method: str) -> Card:
         return stripe_objects.card(self._client.v1.payment_methods.retrieve(payment_method))
 
-    @_writing
+    def list_cards(self, customer: str) -> list[Card]:
+        found = paged(
+            lambda page: self._client.v1.customers.payment_methods.list(
+                customer, cast("Any", page)
+            ),
+            {"type": "card"},
+        )
+        return [stripe_objects.card(one) for one in found]
+
+    @writing
+    def remove_card(self, payment_method: str) -> None:
+        if self._client.v1.payment_methods.retrieve(payment_method).customer is not None:
+            self._client.v1.payment_methods.detach(payment_method)
+
+    @writing
     def create_payment_intent(
         self,
         *,
@@ -155,13 +101,14 @@ class StripeGateway:
         description: str,
         metadata: Mapping[str, str],
         key: str,
+        automatic: bool = False,
     ) -> Intent:
         intent = self._client.v1.payment_intents.create(
             {
                 "amount": amount,
                 "currency": currency,
                 "customer": customer,
-                "capture_method": "manual",
+                "capture_method": "automatic" if automatic else "manual",
                 "allowed_payment_method_types": cast("Any", CARD_ONLY),
                 "description": description,
                 "metadata": dict(metadata),
@@ -170,16 +117,16 @@ class StripeGateway:
         )
         return stripe_objects.payment_intent(intent)
 
-    @_reading
+    @reading
     def get_payment_intent(self, intent_id: str) -> Intent:
         return stripe_objects.payment_intent(self._client.v1.payment_intents.retrieve(intent_id))
 
-    @_writing
+    @writing
     def capture(self, intent_id: str, *, key: str) -> Intent:
         captured = self._client.v1.payment_intents.capture(intent_id, {}, {"idempotency_key": key})
         return stripe_objects.payment_intent(captured)
 
-    @_writing
+    @writing
     def release(self, intent_id: str, *, key: str) -> Intent:
         intent = self._client.v1.payment_intents.retrieve(intent_id)
         if intent.status != "canceled":
@@ -188,72 +135,70 @@ class StripeGateway:
             )
         return stripe_objects.payment_intent(intent)
 
-    @_writing
-    def create_subscription(
-        self,
-        *,
-        customer: str,
-        plan: str,
-        payment_method: str,
-        trial_end: datetime | None,
-        tenant_id: str,
-        key: str,
-    ) -> SubscriptionState:
-        subscription = self._client.v1.subscriptions.create(
-            {
-                "customer": customer,
-                "items": [{"price": self._price(plan)}],
-                "default_payment_method": payment_method,
-                "trial_end": "now" if trial_end is None else int(trial_end.timestamp()),
-                "trial_settings": {"end_behavior": {"missing_payment_method": "pause"}},
-                "payment_settings": {"save_default_payment_method": "on_subscription"},
-                "collection_method": "charge_automatically",
-                "billing_mode": {"type": "flexible"},
-                "off_session": True,
-                "metadata": {"tenant_id": tenant_id, "plan": plan},
-            },
-            {"idempotency_key": key},
-        )
-        return stripe_objects.subscription(subscription)
-
-    @_reading
-    def get_subscription(self, subscription_id: str) -> SubscriptionState:
-        return stripe_objects.subscription(self._client.v1.subscriptions.retrieve(subscription_id))
-
-    @_writing
-    def change_plan(
-        self, subscription_id: str, *, plan: str, end_trial: bool, key: str
-    ) -> SubscriptionState:
-        subscription = self._client.v1.subscriptions.retrieve(subscription_id)
-        item = subscription.items.data[0]
+    @writing
+    def refund(
+        self, intent_id: str, *, amount: int | None, metadata: Mapping[str, str], key: str
+    ) -> RefundState:
         params: dict[str, Any] = {
-            # Without the item's id a second item would be added.
-            "items": [{"id": item.id, "price": self._price(plan)}],
-            # A trial has cost nothing, so there is nothing to give back.
-            "proration_behavior": "none" if end_trial else "always_invoice",
-            "payment_behavior": "error_if_incomplete",
-            **({"trial_end": "now"} if end_trial else {}),
+            "payment_intent": intent_id,
+            "reason": "requested_by_customer",
+            "metadata": dict(metadata),
+            **({} if amount is None else {"amount": amount}),
         }
-        changed = self._client.v1.subscriptions.update(
-            subscription_id, cast("Any", params), {"idempotency_key": key}
-        )
-        return stripe_objects.subscription(changed)
+        made = self._client.v1.refunds.create(cast("Any", params), {"idempotency_key": key})
+        return stripe_objects.refund(made)
 
-    @_reading
-    def get_invoice(self, invoice_id: str) -> InvoiceState:
-        return stripe_objects.invoice(self._client.v1.invoices.retrieve(invoice_id))
+    @reading
+    def get_refund(self, refund_id: str) -> RefundState:
+        return stripe_objects.refund(self._client.v1.refunds.retrieve(refund_id))
 
-    @_reading
+    @reading
     def get_charge(self, charge_id: str) -> ChargeState:
         return stripe_objects.charge(self._client.v1.charges.retrieve(charge_id))
+
+    @reading
+    def get_dispute(self, dispute_id: str) -> DisputeState:
+        return stripe_objects.dispute(self._client.v1.disputes.retrieve(dispute_id))
+
+    def charges_of(self, customer: str) -> Iterator[ChargeState]:
+        found = paged(
+            lambda page: self._client.v1.charges.list(cast("Any", page)), {"customer": customer}
+        )
+        return (stripe_objects.charge(one) for one in found)
+
+    def refunds_of(self, charge_id: str) -> Iterator[RefundState]:
+        found = paged(
+            lambda page: self._client.v1.refunds.list(cast("Any", page)), {"charge": charge_id}
+        )
+        return (stripe_objects.refund(one) for one in found)
+
+    def disputes_of(self, charge_id: str) -> Iterator[DisputeState]:
+        found = paged(
+            lambda page: self._client.v1.disputes.list(cast("Any", page)), {"charge": charge_id}
+        )
+        return (stripe_objects.dispute(one) for one in found)
 
     def read_webhook(self, payload: bytes, signature: str) -> WebhookEvent:
         return stripe_webhooks.read(payload, signature, self._webhook_secret)
 
-    def _price(self, plan: str) -> str:
-        if plan not in self._prices:
-            found = self._client.v1.prices.list({"lookup_keys": [f"{plan}_monthly"]}).data
-            if not found:
-                raise ProviderFailed(provider=PROVIDER, reason=f"no price {plan}_monthly")
-            self._prices[plan] = found[0].id
-        return self._prices[plan]
+    @reading
+    def get_event(self, event_id: str) -> WebhookEvent:
+        return _event(self._client.v1.events.retrieve(event_id))
+
+    def events_since(self, since: datetime, types: Sequence[str]) -> Iterator[WebhookEvent]:
+        # No more than twenty types may be named in one question.
+        for start in range(0, len(types), TYPES_AT_ONCE):
+            chosen = list(types[start : start + TYPES_AT_ONCE])
+            found = paged(
+                lambda page: self._client.v1.events.list(cast("Any", page)),
+                {"types": chosen, "created": {"gte": int(since.timestamp())}},
+            )
+            yield from (_event(one) for one in found)
+
+
+TYPES_AT_ONCE = 20
+
+
+def _event(event: stripe.Event) -> WebhookEvent:
+    # Through JSON text, because the SDK's objects hold Decimals, which no JSON column takes.
+    return stripe_webhooks.parse(json.loads(str(event)))

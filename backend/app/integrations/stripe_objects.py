@@ -10,7 +10,19 @@ from typing import Any
 
 import stripe
 
-from app.integrations.ports import Card, ChargeState, Intent, InvoiceState, SubscriptionState
+from app.integrations.payments import (
+    Card,
+    ChargeState,
+    CheckoutState,
+    CustomerState,
+    DisputeState,
+    Intent,
+    InvoiceState,
+    Preview,
+    PreviewLine,
+    RefundState,
+    SubscriptionState,
+)
 
 
 def setup_intent(intent: stripe.SetupIntent) -> Intent:
@@ -24,7 +36,19 @@ def setup_intent(intent: stripe.SetupIntent) -> Intent:
     )
 
 
+def customer(customer: stripe.Customer) -> CustomerState:
+    """Of a deleted one only the id is left."""
+    deleted = bool(getattr(customer, "deleted", False))
+    settings = None if deleted else customer.invoice_settings
+    return CustomerState(
+        id=customer.id,
+        deleted=deleted,
+        default_payment_method=_id(settings.default_payment_method) if settings else None,
+    )
+
+
 def payment_intent(intent: stripe.PaymentIntent) -> Intent:
+    error = intent.last_payment_error
     return Intent(
         id=intent.id,
         status=intent.status,
@@ -36,6 +60,8 @@ def payment_intent(intent: stripe.PaymentIntent) -> Intent:
         amount_received=intent.amount_received,
         currency=intent.currency,
         metadata=_texts(intent.metadata),
+        latest_charge=_id(intent.latest_charge),
+        failure=None if error is None else error.message or error.code,
     )
 
 
@@ -66,11 +92,15 @@ def subscription(subscription: stripe.Subscription) -> SubscriptionState:
         trial_end=_instant(subscription.trial_end),
         cancel_at_period_end=subscription.cancel_at_period_end,
         default_payment_method=_id(subscription.default_payment_method),
+        created=_instant(subscription.created),
+        latest_invoice=_id(subscription.latest_invoice),
+        pending_update=subscription.pending_update is not None,
     )
 
 
 def invoice(invoice: stripe.Invoice) -> InvoiceState:
     details = invoice.parent.subscription_details if invoice.parent else None
+    lines = invoice.lines.data
     return InvoiceState(
         id=str(invoice.id),
         customer=_id(invoice.customer) or "",
@@ -85,7 +115,34 @@ def invoice(invoice: stripe.Invoice) -> InvoiceState:
         next_payment_attempt=_instant(invoice.next_payment_attempt),
         hosted_invoice_url=invoice.hosted_invoice_url,
         invoice_pdf=invoice.invoice_pdf,
+        total=invoice.total,
+        tax=sum(tax.amount for tax in invoice.total_taxes or []),
+        # The line's period is what is paid for; the invoice's own is the one before it.
+        period_start=_instant(min((line.period.start for line in lines), default=None)),
+        period_end=_instant(max((line.period.end for line in lines), default=None)),
+        created=_instant(invoice.created),
+        starting_balance=invoice.starting_balance,
+        ending_balance=invoice.ending_balance,
     )
+
+
+def preview(invoice: stripe.Invoice) -> Preview:
+    return Preview(
+        amount_due=invoice.amount_due,
+        total=invoice.total,
+        currency=invoice.currency,
+        lines=[
+            PreviewLine(line.description or "", line.amount, _is_proration(line))
+            for line in invoice.lines.data
+        ],
+    )
+
+
+def _is_proration(line: stripe.InvoiceLineItem) -> bool:
+    if line.parent is None:
+        return False
+    details = line.parent.subscription_item_details or line.parent.invoice_item_details
+    return bool(details and details.proration)
 
 
 def charge(charge: stripe.Charge) -> ChargeState:
@@ -101,6 +158,46 @@ def charge(charge: stripe.Charge) -> ChargeState:
         description=charge.description,
         failure_code=charge.failure_code,
         receipt_url=charge.receipt_url,
+        refunded=charge.refunded,
+        amount_refunded=charge.amount_refunded,
+    )
+
+
+def refund(refund: stripe.Refund) -> RefundState:
+    return RefundState(
+        id=refund.id,
+        charge=_id(refund.charge),
+        payment_intent=_id(refund.payment_intent),
+        amount=refund.amount,
+        currency=refund.currency,
+        status=refund.status or "pending",
+        failure_reason=getattr(refund, "failure_reason", None),
+        metadata=_texts(refund.metadata),
+    )
+
+
+def dispute(dispute: stripe.Dispute) -> DisputeState:
+    return DisputeState(
+        id=dispute.id,
+        charge=_id(dispute.charge) or "",
+        payment_intent=_id(dispute.payment_intent),
+        amount=dispute.amount,
+        currency=dispute.currency,
+        status=dispute.status,
+        reason=dispute.reason,
+        due_by=_instant(dispute.evidence_details.due_by),
+    )
+
+
+def checkout(session: Any) -> CheckoutState:
+    return CheckoutState(
+        id=session.id,
+        status=session.status or "open",
+        mode=session.mode,
+        customer=_id(session.customer),
+        subscription=_id(session.subscription),
+        payment_status=session.payment_status,
+        url=session.url,
     )
 
 

@@ -15,7 +15,7 @@ import stripe
 
 from app import clock
 from app.errors import Invalid
-from app.integrations.ports import WebhookEvent
+from app.integrations.payments import WebhookEvent
 
 TOLERANCE_SECONDS = 300
 """How far the timestamp may be off, to either side."""
@@ -34,7 +34,14 @@ def read(payload: bytes, signature: str, secret: str) -> WebhookEvent:
         raise Invalid("The signature's timestamp is too far from now.")
     try:
         # The body as it came: the SDK's objects hold Decimals, which no JSON column takes.
-        body: dict[str, Any] = json.loads(text)
+        return parse(json.loads(text))
+    except ValueError as error:
+        raise Invalid("The body is not an event.") from error
+
+
+def parse(body: dict[str, Any]) -> WebhookEvent:
+    """An event from its JSON. Raises Invalid for anything else."""
+    try:
         return WebhookEvent(
             id=str(body["id"]),
             type=str(body["type"]),

@@ -123,6 +123,8 @@ class RateLimiter:
         self._script = self._redis.register_script(_SCRIPT)
         self._local = _LocalCounts()
         self._away_until = 0.0
+        self._known_shared = False
+        """Whether the gauge says so; another process may have left it otherwise."""
         self._lock = threading.Lock()
 
     def spend(self, who: str, limits: Limits) -> Standing:
@@ -157,12 +159,14 @@ class RateLimiter:
         except RedisError as error:
             with self._lock:
                 self._away_until = time.monotonic() + _PAUSE
+                self._known_shared = False
             monitoring.LIMITER_LOCAL.set(1)
             monitoring.log.warning("rate limits are counted locally", error=str(error))
             return None
-        if self._away_until != 0.0:
+        if not self._known_shared:
             with self._lock:
                 self._away_until = 0.0
+                self._known_shared = True
             monitoring.LIMITER_LOCAL.set(0)
         allowed, *counts = answer
         seen = zip(*[iter(counts)] * 3, strict=True)

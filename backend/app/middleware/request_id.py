@@ -56,6 +56,7 @@ def _measure(scope: Scope, status: int, seconds: float) -> None:
         method=method,
         path=scope["path"],
         status=status,
+        ip=scope["client"][0] if scope.get("client") else None,
         ms=round(seconds * 1000, 1),
     )
 

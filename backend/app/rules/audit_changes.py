@@ -42,7 +42,7 @@ _UNFIT_TEXT = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----\S*|$)"
     # Seeds of one-time codes and recovery codes.
     r"|(?-i:\b[A-Z2-7]{26,}\b=*)"
-    r"|(?<![\w.-])[a-z0-9]{4}(?:-[a-z0-9]{4}){3}(?![\w.-])",
+    r"|(?<![\w.-])[a-z0-9]{4}(?:-[a-z0-9]{4}){5}(?![\w.-])",
     re.IGNORECASE,
 )
 _RANDOM = re.compile(r"[A-Za-z0-9_+/=-]{32,}")

@@ -11,6 +11,9 @@ CARD_FEE_CENTS = 30
 MAX_COST_CENTS = 50_000
 """A cost above this is no ordinary name: a person must look before we buy it with our balance."""
 
+MAX_PREMIUM_CENTS = 300_000
+"""The same for a premium name whose buyer has confirmed the price."""
+
 
 def retail_cents(
     cost_cents: int, *, icann_cents: int = 0, margin_percent: int, fixed_cents: int

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 VERSION = "2026-11"
 """Of the rules by which tenants are suspended; each decision names the one it was made under."""
 
-PAYMENT_FAILED = "payment_failed"
-"""The one reason that ends by itself, as soon as everything is paid."""
+PAYMENT_FAILED, PAYMENT_DISPUTED = "payment_failed", "payment_disputed"
+_WEIGHT = {PAYMENT_FAILED: 0, PAYMENT_DISPUTED: 1}
+"""What ends by itself, when everything is paid or the dispute is won; other reasons weigh more."""
 
 WHAT_TO_DO: Mapping[str, str] = {
     "spam_complaint": (
@@ -23,6 +24,10 @@ WHAT_TO_DO: Mapping[str, str] = {
         "Pay the open invoices or add another card under Billing. Access comes back as soon as the"
         " payment has gone through."
     ),
+    PAYMENT_DISPUTED: (
+        "A payment of yours is disputed at your bank. Withdraw the dispute there, or write to"
+        " support; access comes back when it is settled in our favour."
+    ),
     "terms_violation": (
         "Your use was found to be against the terms of service. Write to support to appeal."
     ),
@@ -32,4 +37,6 @@ WHAT_TO_DO: Mapping[str, str] = {
 
 def replaces(reason: str, present: str | None) -> bool:
     """Whether `reason` takes the place of the one a tenant is suspended for already."""
-    return present == PAYMENT_FAILED and reason != PAYMENT_FAILED
+    if present not in _WEIGHT:
+        return False
+    return _WEIGHT.get(reason, len(_WEIGHT)) > _WEIGHT[present]

@@ -6,24 +6,22 @@ from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app import clock, errors, events
-from app.database import audit, outbox
+from app import clock, errors
+from app.database import audit
 from app.database.models import (
     DomainPurchase,
-    ProviderEvent,
+    NoticeKind,
     PurchaseState,
     Tenant,
     TransactionType,
     new_id,
 )
-from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
-from app.services import ledger
+from app.services import checkout, event_store, ledger, notices, offers, refunds
 from app.services.registrar_service import RegistrarService
-from app.services.subscription_service import SubscriptionService
+from app.services.subscription_service import SubscriptionService, lock
 
 
 class BillingService:
@@ -50,18 +48,22 @@ class BillingService:
         years: int,
         db: Session,
         *,
+        premium_confirmed: bool = False,
         providers: ports.Providers | None = None,
     ) -> tuple[DomainPurchase, ports.Intent]:
         """Quote a name and place the PaymentIntent that will hold its price.
 
         Nothing is held until the card is confirmed in the browser, nothing captured before the name
-        is registered. Raises Invalid, DomainTaken, DomainLimitExceeded, TenantSuspended,
+        is registered; with automatic capture it is charged, and refunded when the name cannot be
+        had. Raises Invalid, DomainTaken, PremiumNotConfirmed, DomainLimitExceeded, TenantSuspended,
         TrialExpired and provider errors; nothing is kept then.
         """
         providers = providers or ports.current()
         SubscriptionService.require_active(tenant, db)
         _refuse_beyond_plan(tenant)
-        quote = RegistrarService.quote(domain_name, years, providers=providers)
+        quote = RegistrarService.quote(
+            domain_name, years, premium_confirmed=premium_confirmed, providers=providers
+        )
         purchase = DomainPurchase(
             id=new_id(),
             tenant_id=tenant.id,
@@ -72,9 +74,11 @@ class BillingService:
             price_cents=quote.price_cents,
             currency=quote.currency,
             premium=quote.premium,
+            automatic_capture=providers.platform.automatic_capture,
             expires_at=clock.now() + timedelta(minutes=providers.platform.quote_minutes),
             state=PurchaseState.QUOTED,
         )
+        purchase.signature = offers.sign(purchase)
         intent = providers.payments.create_payment_intent(
             customer=_customer(tenant),
             amount=purchase.price_cents,
@@ -86,6 +90,7 @@ class BillingService:
                 "domain": purchase.domain_name,
             },
             key=f"pi:{purchase.id}",
+            automatic=purchase.automatic_capture,
         )
         purchase.stripe_payment_intent_id = intent.id
         db.add(purchase)
@@ -120,6 +125,13 @@ class BillingService:
         if intent.status != "succeeded":
             why = f"the hold cannot be captured any more (it is {intent.status})"
             move(purchase, PurchaseState.LOSS, db, failure=why)
+            notices.alert(
+                db,
+                "loss",
+                str(purchase.id),
+                f"{purchase.domain_name} is registered and {why}. Settle it with the customer.",
+                tenant_id=purchase.tenant_id,
+            )
             return purchase
         ledger.post(
             db,
@@ -132,6 +144,17 @@ class BillingService:
             purchase_id=purchase.id,
         )
         move(purchase, PurchaseState.CAPTURED, db)
+        notices.owe(
+            db,
+            purchase.tenant_id,
+            NoticeKind.PURCHASE_RECEIPT,
+            str(purchase.id),
+            cents=purchase.price_cents,
+            currency=purchase.currency,
+            description=f"{purchase.domain_name}, {purchase.years} year(s)",
+            reference=intent_id,
+            link=None,
+        )
         return purchase
 
     @staticmethod
@@ -142,12 +165,27 @@ class BillingService:
         why: str | None = None,
         payments: ports.PaymentGateway | None = None,
     ) -> DomainPurchase:
-        """Cancel the hold of a name that could not be had. Repeats are harmless."""
+        """Let go of the money for a name that could not be had. Repeats are harmless.
+
+        A hold is cancelled, which costs nothing; a charge is refunded by a job of its own.
+        """
         payments = payments or ports.current().payments
         purchase = _lock_purchase(purchase_id, db)
         if purchase.state not in {PurchaseState.QUOTED, PurchaseState.AUTHORISED}:
             return purchase
         intent_id = _intent_of(purchase)
+        if purchase.automatic_capture:
+            intent = payments.get_payment_intent(intent_id)
+            if intent.status == "succeeded":
+                tenant = db.get_one(Tenant, purchase.tenant_id)
+                refunds.request(
+                    tenant,
+                    intent_id,
+                    db,
+                    cause=f"{purchase.domain_name} could not be registered",
+                    purchase_id=purchase.id,
+                )
+                return purchase
         held = purchase.state == PurchaseState.AUTHORISED
         payments.release(intent_id, key=f"void:{purchase.id}")
         if held:
@@ -165,6 +203,28 @@ class BillingService:
         return purchase
 
     @staticmethod
+    def create_checkout_session(
+        tenant: Tenant,
+        plan: str,
+        db: Session,
+        *,
+        success_url: str,
+        cancel_url: str,
+        key: str,
+        providers: ports.Providers | None = None,
+    ) -> ports.CheckoutState:
+        """A page of Stripe's where the customer subscribes. Raises Invalid and Conflict."""
+        return checkout.create_session(
+            lock(tenant, db),
+            plan,
+            db,
+            success_url=success_url,
+            cancel_url=cancel_url,
+            key=key,
+            providers=providers or ports.current(),
+        )
+
+    @staticmethod
     def handle_webhook(
         payload: bytes, sig_header: str, *, payments: ports.PaymentGateway | None = None
     ) -> UUID | None:
@@ -174,26 +234,7 @@ class BillingService:
         id of our row, None when it was handled before. Raises Invalid for a bad signature.
         """
         payments = payments or ports.current().payments
-        event = payments.read_webhook(payload, sig_header)
-        with transaction(tenant=ALL_TENANTS) as db:
-            row_id = db.scalar(
-                insert(ProviderEvent)
-                .values(
-                    id=new_id(),
-                    created_at=clock.now(),
-                    updated_at=clock.now(),
-                    provider="stripe",
-                    provider_id=event.id,
-                    event_type=event.type,
-                    occurred_at=event.created,
-                    payload=event.payload,
-                )
-                .on_conflict_do_nothing()
-                .returning(ProviderEvent.id)
-            )
-            if row_id is not None:
-                outbox.record(db, events.ProviderEventReceived(provider_event_id=row_id))
-        return row_id
+        return event_store.receive(payments.read_webhook(payload, sig_header), payments)
 
 
 def _refuse_beyond_plan(tenant: Tenant) -> None:

@@ -77,14 +77,21 @@ def register(
     if operation.state == OperationState.UNKNOWN:
         return _still_unknown(domain, purchase, operation, providers, db)
     objection = RegistrarService.objection(
-        domain.domain_name, purchase.years, purchase.cost_cents, providers=providers
+        domain.domain_name,
+        purchase.years,
+        purchase.cost_cents,
+        premium=purchase.premium,
+        providers=providers,
     )
     if objection is not None:
         fail(domain, operation, objection, db)
         return None
     try:
         bought = providers.registrar.register(
-            domain.domain_name, purchase.years, cost_ceiling_cents=purchase.cost_cents
+            domain.domain_name,
+            purchase.years,
+            cost_ceiling_cents=purchase.cost_cents,
+            premium=purchase.premium,
         )
     except errors.OutcomeUnknown as error:
         return _unknown(domain, operation, error.message, db)
@@ -123,7 +130,11 @@ def _still_unknown(
     passed = clock.now() - operation.updated_at
     if passed >= SETTLED:
         objection = RegistrarService.objection(
-            domain.domain_name, purchase.years, purchase.cost_cents, providers=providers
+            domain.domain_name,
+            purchase.years,
+            purchase.cost_cents,
+            premium=purchase.premium,
+            providers=providers,
         )
         if objection is None:
             return _submit_again(domain, operation, db)

@@ -26,7 +26,7 @@ from app.database.models import (
 from app.database.queries import jobs
 from app.integrations import ports
 from app.rules import dns_records, hostnames, limits
-from app.services import domain_registration, domain_setup, domain_steps
+from app.services import domain_registration, domain_setup, domain_steps, offers
 from app.services.domain_steps import NotYet
 from app.services.registrar_service import Listing, RegistrarService
 from app.services.subscription_service import SubscriptionService
@@ -229,7 +229,7 @@ def _lock(tenant: Tenant, purchase: DomainPurchase, db: Session) -> tuple[Tenant
     locked = db.scalars(
         select(Tenant)
         .where(Tenant.id == tenant.id)
-        .with_for_update()
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one()
     fresh = db.scalars(
@@ -248,11 +248,14 @@ def _intent_id(purchase: DomainPurchase) -> str:
 
 
 def _check_payment(tenant: Tenant, purchase: DomainPurchase, intent: ports.Intent) -> None:
-    if intent.status != "requires_capture":
+    ready = "succeeded" if purchase.automatic_capture else "requires_capture"
+    if intent.status != ready:
         raise errors.PaymentNotCompleted(payment_status=intent.status)
     if purchase.state != PurchaseState.QUOTED:
         raise errors.Conflict(f"This purchase is {purchase.state}.", state=str(purchase.state))
-    held = (intent.amount, intent.amount_capturable, intent.currency.lower(), intent.customer)
+    offers.check(purchase)
+    had = intent.amount_received if purchase.automatic_capture else intent.amount_capturable
+    held = (intent.amount, had, intent.currency.lower(), intent.customer)
     price = purchase.price_cents
     if held != (price, price, purchase.currency.lower(), tenant.stripe_customer_id):
         raise errors.Conflict("The payment does not belong to this purchase.")

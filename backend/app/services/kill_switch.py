@@ -7,13 +7,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app import clock, errors, events
 from app.database import audit, outbox
-from app.database.models import Decision, DecisionAction, SuspensionReason, Tenant
+from app.database.models import (
+    Decision,
+    DecisionAction,
+    Dispute,
+    NoticeKind,
+    SuspensionReason,
+    Tenant,
+)
 from app.rules import suspensions
+from app.services import notices
 
 WARN_AGAIN = timedelta(days=7)
 """How long one warning stands for what goes on meanwhile."""
@@ -42,7 +50,7 @@ def turn_on(
     The API refuses as soon as this is committed; the relay is told by the event. A suspension for
     open invoices gives way to one for another reason, because paying must not lift the other.
     `note` is for the tenant to read, `evidence` (figures and ids, as JSON) for an appeal. Raises
-    Invalid for a reason that is not one of the four.
+    Invalid for an unknown reason.
     """
     try:
         reason = SuspensionReason(reason)
@@ -61,6 +69,14 @@ def turn_on(
     locked.suspension_reason = reason
     audit.write(db, locked.id, "tenant_suspended", "tenant", locked.id, changes)
     _decide(locked, DecisionAction.SUSPEND, reason, db, note, evidence)
+    since = locked.suspended_at
+    notices.owe(
+        db,
+        locked.id,
+        NoticeKind.SUSPENDED,
+        f"{reason}:{since and since.isoformat()}",
+        reason=str(reason),
+    )
     return locked
 
 
@@ -71,15 +87,23 @@ def turn_off(
     note: str | None = None,
     evidence: Mapping[str, Any] | None = None,
     only_for: SuspensionReason | None = None,
+    forgive: bool = True,
 ) -> Tenant:
     """Let the tenant back in; repeating it changes nothing.
 
-    `only_for` leaves a suspension alone that stands for another reason.
+    `only_for` leaves a suspension alone that stands for another reason. With `forgive` the
+    disputes that stand are forgiven, else the next event about money would freeze it again.
     """
     locked = _lock(tenant, db)
     reason = locked.suspension_reason
     if not locked.is_suspended or reason is None or only_for not in {None, reason}:
         return locked
+    if forgive and reason == SuspensionReason.PAYMENT_DISPUTED:
+        db.execute(
+            update(Dispute)
+            .where(Dispute.tenant_id == locked.id, Dispute.forgiven_at.is_(None))
+            .values(forgiven_at=clock.now())
+        )
     locked.is_suspended, locked.suspension_reason, locked.suspended_at = False, None, None
     changes = {"is_suspended": [True, False], "suspension_reason": [str(reason), None]}
     audit.write(db, locked.id, "tenant_reinstated", "tenant", locked.id, changes)
@@ -171,6 +195,7 @@ def _lock(tenant: Tenant, db: Session) -> Tenant:
     return db.scalars(
         select(Tenant)
         .where(Tenant.id == tenant.id)
-        .with_for_update()
+        # The weak lock: others may refer to the tenant meanwhile, as a row of theirs does.
+        .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     ).one()

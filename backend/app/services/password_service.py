@@ -90,7 +90,8 @@ class PasswordService:
         Raises InvalidCredentials, RateLimited, and Invalid for a poor password or the old one.
         """
         throttles.spend("change_password", account=str(user.id))
-        if not security.verify_password(user.password_hash, current_password):
+        before = user.password_hash
+        if not security.verify_password(before, current_password):
             raise errors.InvalidCredentials("The current password is wrong.")
         throttles.refund("change_password", account=str(user.id))
         if new_password == current_password:
@@ -98,7 +99,7 @@ class PasswordService:
         refuse_poor(new_password, "new_password", *_words_of(user.id, db))
         password_hash = security.hash_password(new_password)
         locked = token_families.lock(user.id, db)
-        if locked is None or not security.verify_password(locked.password_hash, current_password):
+        if locked is None or locked.password_hash != before:
             # Changed while we were looking at it.
             raise errors.InvalidCredentials("The current password is wrong.")
         _set(locked, password_hash, "password_changed", db)

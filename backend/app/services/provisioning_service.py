@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import errors, events
@@ -120,15 +120,12 @@ class ProvisioningService:
     ) -> Iterator[str]:
         """A credential file of the tenant's living inboxes, read in blocks, for streaming.
 
-        Whoever gets it is written down. Raises Invalid, and NotFound for a provision or domain that
-        is not there.
+        Whoever gets it is written down. Raises Invalid, and NotFound for a provision, domain or
+        inbox that is not there: a file that lacks some silently would be taken for complete.
         """
         if fmt not in exports.FORMATS:
             raise errors.Invalid(f"format must be one of {', '.join(exports.FORMATS)}.", format=fmt)
-        if provision_id is not None and db.get(Provision, provision_id) is None:
-            raise errors.NotFound(resource="provision")
-        if domain_id is not None and db.get(Domain, domain_id) is None:
-            raise errors.NotFound(resource="domain")
+        _must_exist(db, provision_id, domain_id, inbox_ids)
         _tell_of_export(tenant_id, fmt, provision_id, domain_id, inbox_ids, db)
         wanted = select(Inbox).where(Inbox.status != InboxStatus.DELETED)
         if provision_id is not None:
@@ -140,6 +137,25 @@ class ProvisioningService:
         rows = db.scalars(wanted.order_by(Inbox.id).execution_options(yield_per=EXPORT_BLOCK))
         platform = platform or ports.current().platform
         return exports.lines(fmt, (inbox_batch.credential_of(inbox, platform) for inbox in rows))
+
+
+def _must_exist(
+    db: Session,
+    provision_id: UUID | None,
+    domain_id: UUID | None,
+    inbox_ids: Sequence[UUID] | None,
+) -> None:
+    if provision_id is not None and db.get(Provision, provision_id) is None:
+        raise errors.NotFound(resource="provision")
+    if domain_id is not None and db.get(Domain, domain_id) is None:
+        raise errors.NotFound(resource="domain")
+    if inbox_ids is None:
+        return
+    living = select(func.count(Inbox.id)).where(
+        Inbox.id.in_(inbox_ids), Inbox.status != InboxStatus.DELETED
+    )
+    if db.scalar(living) != len(set(inbox_ids)):
+        raise errors.NotFound(resource="inbox")
 
 
 def _tell_of_export(

@@ -49,9 +49,17 @@ class RegistrarService:
 
     @staticmethod
     def quote(
-        domain_name: str, years: int = 1, *, providers: ports.Providers | None = None
+        domain_name: str,
+        years: int = 1,
+        *,
+        premium_confirmed: bool = False,
+        providers: ports.Providers | None = None,
     ) -> Quote:
-        """The price of one name. Raises Invalid, DomainTaken and provider errors."""
+        """The price of one name. Raises Invalid, DomainTaken and provider errors.
+
+        A premium name raises PremiumNotConfirmed with its price until somebody says that they want
+        it at that.
+        """
         providers = providers or ports.current()
         if not 1 <= years <= MAX_YEARS:
             raise errors.Invalid(f"years must be 1 to {MAX_YEARS}.", years=years)
@@ -63,14 +71,21 @@ class RegistrarService:
         if not offer.available and not offer.premium:
             why = None if offer.reason is None else f"{name} cannot be bought: {offer.reason}."
             raise errors.DomainTaken(why, domain_name=name)
-        reason = _refusal(offer)
+        reason = _refusal(offer, premium_agreed=True)
+        if offer.premium and years != 1:
+            reason = reason or "a premium name is bought for one year"
         if reason is not None or offer.price_cents is None:
             raise errors.Invalid(f"{name} cannot be bought here: {reason}.", domain_name=name)
+        price = _retail(offer.price_cents, providers.platform)
+        if offer.premium and not premium_confirmed:
+            raise errors.PremiumNotConfirmed(
+                domain_name=name, price_cents=price, currency=offer.currency.lower()
+            )
         return Quote(
             domain_name=name,
             years=years,
             cost_cents=offer.price_cents,
-            price_cents=_retail(offer.price_cents, providers.platform),
+            price_cents=price,
             renewal_cents=_retail_or_none(offer.renewal_cents, providers.platform),
             currency=offer.currency.lower(),
             premium=offer.premium,
@@ -92,13 +107,18 @@ class RegistrarService:
 
     @staticmethod
     def objection(
-        domain_name: str, years: int, ceiling_cents: int, *, providers: ports.Providers
+        domain_name: str,
+        years: int,
+        ceiling_cents: int,
+        *,
+        premium: bool = False,
+        providers: ports.Providers,
     ) -> str | None:
         """Why a quoted name must not be bought any more; None when all is as it was quoted."""
         (offer,) = providers.registrar.offers([domain_name], years)
         if not offer.available:
             return offer.reason or "somebody else has registered it meanwhile"
-        reason = _refusal(offer)
+        reason = _refusal(offer, premium_agreed=premium)
         if reason is not None or offer.price_cents is None:
             return reason
         if offer.price_cents > ceiling_cents:
@@ -106,8 +126,8 @@ class RegistrarService:
         return None
 
 
-def _refusal(offer: ports.Offer) -> str | None:
-    if offer.premium:
+def _refusal(offer: ports.Offer, *, premium_agreed: bool = False) -> str | None:
+    if offer.premium and not premium_agreed:
         return "it is a premium name"
     if not offer.available:
         return offer.reason or "it is taken"
@@ -115,7 +135,8 @@ def _refusal(offer: ports.Offer) -> str | None:
         return f"it is priced in {offer.currency.upper()}"
     if offer.price_cents is None or offer.price_cents <= 0:
         return "the registrar gives no price for it"
-    if offer.price_cents > pricing.MAX_COST_CENTS:
+    most = pricing.MAX_PREMIUM_CENTS if offer.premium else pricing.MAX_COST_CENTS
+    if offer.price_cents > most:
         return "it is too dear to be bought without a person's consent"
     return None
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import clock, errors, events
-from app.database import audit, outbox
+from app import clock, errors
+from app.database import audit
 from app.database.models import (
-    PaymentMethod,
+    NoticeKind,
     Plan,
     SubscriptionStatus,
     SuspensionReason,
@@ -19,7 +20,7 @@ from app.database.models import (
 )
 from app.integrations import ports
 from app.rules import limits, plans, trial
-from app.services import kill_switch
+from app.services import kill_switch, notices, plan_changes, subscription_state
 
 _PAYING = frozenset({SubscriptionStatus.ACTIVE, SubscriptionStatus.PAST_DUE})
 
@@ -98,30 +99,21 @@ class SubscriptionService:
             return False
         if tenant.stripe_subscription_id is not None:
             return False
-        SubscriptionService.set_status(tenant, SubscriptionStatus.TRIAL_EXPIRED, db)
+        subscription_state.set_status(tenant, SubscriptionStatus.TRIAL_EXPIRED, db)
+        notices.owe(db, tenant.id, NoticeKind.TRIAL_EXPIRED, tenant.trial_ends_at.isoformat())
         return True
-
-    @staticmethod
-    def set_status(tenant: Tenant, status: SubscriptionStatus, db: Session) -> None:
-        """Change the subscription's state and say so in the audit trail; repeats are quiet."""
-        if tenant.subscription_status == status:
-            return
-        before, tenant.subscription_status = tenant.subscription_status, status
-        audit.write(
-            db,
-            tenant.id,
-            "subscription_status_changed",
-            "tenant",
-            tenant.id,
-            {"subscription_status": [str(before), str(status)]},
-        )
-        outbox.record(db, events.PlanChanged(tenant_id=tenant.id))
 
     @staticmethod
     def limits_of(tenant: Tenant) -> limits.Limits:
         """What this tenant may have at once."""
-        on_trial = tenant.subscription_status not in _PAYING
-        return limits.limits_of(plans.plan(tenant.subscription_tier), on_trial=on_trial)
+        # Stripe calls a subscription active before the first payment was even tried.
+        on_trial = tenant.subscription_status not in _PAYING or not tenant.trial_converted
+        allowed = limits.limits_of(plans.plan(tenant.subscription_tier), on_trial=on_trial)
+        if tenant.scheduled_plan is None:
+            return allowed
+        # What is added now must still fit when the cheaper plan begins.
+        soon = limits.limits_of(plans.plan(tenant.scheduled_plan), on_trial=on_trial)
+        return limits.Limits(min(allowed.inboxes, soon.inboxes), min(allowed.domains, soon.domains))
 
     @staticmethod
     def is_entitled(tenant: Tenant) -> bool:
@@ -145,7 +137,12 @@ class SubscriptionService:
         """Raises TenantSuspended or TrialExpired when the tenant may not make or buy anything."""
         kill_switch.require_off(tenant)
         if SubscriptionService.check_trial_expired(tenant, db):
-            raise errors.TrialExpired(trial_ends_at=tenant.trial_ends_at.isoformat())
+            refused = tenant.trial_refused_for
+            raise errors.TrialExpired(
+                None if refused is None else "There was a trial before. Choose a plan to go on.",
+                trial_ends_at=tenant.trial_ends_at.isoformat(),
+                trial_refused_for=refused,
+            )
         if tenant.subscription_status in {SubscriptionStatus.CANCELED, SubscriptionStatus.UNPAID}:
             raise errors.PaymentRequired(
                 f"The subscription is {tenant.subscription_status}. Choose a plan to go on."
@@ -158,70 +155,52 @@ class SubscriptionService:
         db: Session,
         *,
         key: str,
+        proration_date: datetime | None = None,
         payments: ports.PaymentGateway | None = None,
     ) -> Tenant:
-        """Move to `plan` now. A trial ends and is paid for; a dearer plan is prorated at once; who
-        had no trial begins to pay.
+        """Move to `plan`: a dearer one now and prorated, a cheaper one at the period's end.
 
-        `key` makes a repeat harmless at Stripe. Raises Invalid for an unknown plan, Conflict for a
-        cheaper or the same one, PaymentRequired without a card or when the charge is declined.
+        A trial ends and is paid for; somebody without a living subscription begins one. `key`
+        makes a repeat harmless at Stripe, `proration_date` is the instant that a preview named.
+        Raises Invalid for an unknown plan, Conflict for the present one, DowngradeRefused while
+        usage is above the cheaper one, PaymentRequired without a card or when it says no.
         """
         payments = payments or ports.current().payments
-        if plan not in plans.PLANS:
-            raise errors.Invalid(f"plan must be one of {', '.join(plans.PLANS)}.", plan=plan)
-        if tenant.stripe_subscription_id is None:
-            # Of two at once, the second finds what the first has bought.
-            db.refresh(tenant, with_for_update=True)
-        if tenant.stripe_subscription_id is None:
-            return _subscribe(tenant, plan, db, key=key, payments=payments)
-        on_trial = tenant.subscription_status == SubscriptionStatus.TRIALING
-        if not on_trial and not plans.is_upgrade(tenant.subscription_tier, plan):
-            raise errors.Conflict(
-                "Choose a plan above the present one; going down is arranged with support.",
-                plan=plan,
-                current=str(tenant.subscription_tier),
-            )
-        state = payments.change_plan(
-            tenant.stripe_subscription_id, plan=plan, end_trial=on_trial, key=key
+        tenant = lock(tenant, db)
+        return plan_changes.change(
+            tenant, plan, db, key=key, proration_date=proration_date, payments=payments
         )
-        return _paid(tenant, state, db)
 
     @staticmethod
-    def apply_state(tenant: Tenant, state: ports.SubscriptionState, db: Session) -> None:
-        """Mirror what Stripe says about the subscription."""
-        mirrored = {
-            "stripe_subscription_id": state.id,
-            "current_period_end": state.current_period_end,
-            "cancel_at_period_end": state.cancel_at_period_end,
-        }
-        before = {name: getattr(tenant, name) for name in mirrored}
-        for name, value in mirrored.items():
-            setattr(tenant, name, value)
-        audit.write_difference(
-            db, tenant.id, "subscription_changed", "tenant", tenant.id, before, mirrored
+    def cancel(
+        tenant: Tenant,
+        db: Session,
+        *,
+        key: str,
+        comment: str | None = None,
+        payments: ports.PaymentGateway | None = None,
+    ) -> Tenant:
+        """Let the subscription end with what is paid for. Raises Conflict when there is none."""
+        payments = payments or ports.current().payments
+        return plan_changes.cancel(
+            lock(tenant, db), db, key=key, comment=comment, payments=payments
         )
-        if state.plan in plans.PLANS and state.plan != tenant.subscription_tier:
-            tier, tenant.subscription_tier = tenant.subscription_tier, Plan(state.plan)
-            audit.write(
-                db,
-                tenant.id,
-                "plan_changed",
-                "tenant",
-                tenant.id,
-                {"subscription_tier": [str(tier), state.plan]},
-            )
-            outbox.record(db, events.PlanChanged(tenant_id=tenant.id))
-        status = {
-            "trialing": SubscriptionStatus.TRIALING,
-            "active": SubscriptionStatus.ACTIVE,
-            "past_due": SubscriptionStatus.PAST_DUE,
-            "unpaid": SubscriptionStatus.UNPAID,
-            "paused": SubscriptionStatus.TRIAL_EXPIRED,
-            "canceled": SubscriptionStatus.CANCELED,
-            "incomplete_expired": SubscriptionStatus.CANCELED,
-        }.get(state.status)
-        if status is not None:
-            SubscriptionService.set_status(tenant, status, db)
+
+    @staticmethod
+    def resume(
+        tenant: Tenant,
+        db: Session,
+        *,
+        key: str,
+        payments: ports.PaymentGateway | None = None,
+    ) -> Tenant:
+        """Take a cancellation back; after the end, subscribe again at once and without a trial.
+
+        Raises Conflict when nothing was cancelled, PaymentRequired without a card or when it says
+        no.
+        """
+        payments = payments or ports.current().payments
+        return plan_changes.resume(lock(tenant, db), db, key=key, payments=payments)
 
     @staticmethod
     def suspend_tenant(
@@ -243,41 +222,20 @@ class SubscriptionService:
         note: str | None = None,
         evidence: Mapping[str, Any] | None = None,
         only_for: SuspensionReason | None = None,
+        forgive: bool = True,
     ) -> Tenant:
         """Turn the kill switch off; see kill_switch.turn_off."""
-        return kill_switch.turn_off(tenant, db, note=note, evidence=evidence, only_for=only_for)
-
-
-def _subscribe(
-    tenant: Tenant, plan: str, db: Session, *, key: str, payments: ports.PaymentGateway
-) -> Tenant:
-    """The first subscription, without a trial, by the card on file. `tenant` is held."""
-    card = db.scalars(
-        select(PaymentMethod).where(
-            PaymentMethod.tenant_id == tenant.id,
-            PaymentMethod.is_active,
-            PaymentMethod.is_default,
+        return kill_switch.turn_off(
+            tenant, db, note=note, evidence=evidence, only_for=only_for, forgive=forgive
         )
-    ).one_or_none()
-    if card is None or tenant.stripe_customer_id is None:
-        raise errors.PaymentRequired("Add a card first: confirm the SetupIntent.")
-    state = payments.create_subscription(
-        customer=tenant.stripe_customer_id,
-        plan=plan,
-        payment_method=card.stripe_payment_method_id,
-        trial_end=None,
-        tenant_id=str(tenant.id),
-        key=key,
-    )
-    return _paid(tenant, state, db)
 
 
-def _paid(tenant: Tenant, state: ports.SubscriptionState, db: Session) -> Tenant:
-    if state.status != "active":
-        raise errors.PaymentRequired(
-            f"The payment did not go through (subscription is {state.status})."
-        )
-    plan = [str(tenant.subscription_tier), state.plan]
-    audit.write(db, tenant.id, "plan_chosen", "tenant", tenant.id, {"plan": plan})
-    SubscriptionService.apply_state(tenant, state, db)
-    return tenant
+def lock(tenant: Tenant, db: Session) -> Tenant:
+    """The tenant's row, locked and fresh: whatever touches its money takes this first."""
+    return db.scalars(
+        select(Tenant)
+        .where(Tenant.id == tenant.id)
+        # Not against those who only refer to the row: an insert elsewhere need not wait.
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    ).one()

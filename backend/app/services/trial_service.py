@@ -16,7 +16,7 @@ from app import clock
 from app.database import audit
 from app.database.models import SubscriptionStatus, Tenant, TrialClaim, TrialClaimKind, new_id
 from app.rules import signup
-from app.services.subscription_service import SubscriptionService
+from app.services import subscription_state
 
 
 class TrialService:
@@ -74,4 +74,4 @@ def _refuse(tenant: Tenant, kind: TrialClaimKind, db: Session) -> None:
         {"trial_refused_for": [None, str(kind)]},
     )
     if tenant.subscription_status == SubscriptionStatus.TRIALING:
-        SubscriptionService.set_status(tenant, SubscriptionStatus.TRIAL_EXPIRED, db)
+        subscription_state.set_status(tenant, SubscriptionStatus.TRIAL_EXPIRED, db)

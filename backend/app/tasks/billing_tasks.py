@@ -19,13 +19,24 @@ from app.database.models import (
     Tenant,
 )
 from app.integrations import ports
-from app.services import stripe_events
+from app.services import (
+    dunning,
+    notices,
+    reconciliation,
+    refunds,
+    stripe_events,
+    stripe_handlers,
+    subscription_state,
+)
 from app.services.billing_service import BillingService
 from app.services.identity_service import IdentityService
 from app.services.subscription_service import SubscriptionService
-from app.tasks.jobs import task
+from app.tasks.jobs import Again, task
 
 BATCH = 200
+
+REMINDERS = (1, 3)
+"""Days before the end of a trial at which its owner is written to, the nearest first."""
 
 ABANDONED_AFTER = timedelta(hours=1)
 """After the end of the offer: a payment that is just being confirmed is not cut off."""
@@ -80,6 +91,74 @@ def expire_trials(db: Session) -> None:
     )
     for tenant in due:
         SubscriptionService.check_trial_expired(tenant, db)
+
+
+@task("billing.remind_of_trials")
+def remind_of_trials(db: Session) -> None:
+    """Three days and one day before; somebody late is told of the nearer one only."""
+    now = clock.now()
+    ending = db.scalars(
+        select(Tenant).where(
+            Tenant.subscription_status == SubscriptionStatus.TRIALING,
+            Tenant.trial_ends_at > now,
+            Tenant.trial_ends_at <= now + timedelta(days=max(REMINDERS)),
+            ~Tenant.is_suspended,
+        )
+    )
+    for tenant in ending:
+        left = tenant.trial_ends_at - now
+        days = next(days for days in REMINDERS if left <= timedelta(days=days))
+        stripe_handlers.remind_of_trial(tenant, days, db)
+
+
+@task("billing.begin_scheduled_plans")
+def begin_scheduled_plans(db: Session) -> None:
+    """Cheaper plans whose day has come, also when no event of the renewal has arrived."""
+    due = db.scalars(
+        select(Tenant)
+        .where(Tenant.scheduled_plan_at <= clock.now())
+        .limit(BATCH)
+        .with_for_update(skip_locked=True)
+    )
+    for tenant in due:
+        subscription_state.begin_scheduled_plan(tenant, db)
+
+
+@task("billing.collect_debts")
+def collect_debts(db: Session, tenant_id: UUID) -> Again | None:
+    """Another card is there: what is owed is asked of it, one invoice at a time."""
+    tenant = db.get(Tenant, tenant_id, with_for_update=True)
+    if tenant is not None and dunning.collect(tenant, db, ports.current().payments):
+        return Again(1.0, "more is owed")
+    return None
+
+
+@task("billing.refund")
+def refund(db: Session, tenant_id: UUID, refund_id: UUID) -> None:  # noqa: ARG001
+    refunds.perform(refund_id, db, payments=ports.current().payments)
+
+
+@task("billing.send_notice")
+def send_notice(db: Session, tenant_id: UUID, notice_id: UUID) -> None:  # noqa: ARG001
+    notices.send(notice_id, db)
+
+
+@task("billing.send_alert")
+def send_alert(db: Session, alert_id: UUID) -> None:
+    notices.send_alert(alert_id, db)
+
+
+@task("billing.reconcile")
+def reconcile(db: Session) -> None:
+    """Once a day: events that never came, then every account, each by a job of its own."""
+    reconciliation.fetch_missed_events(db, ports.current().payments)
+    for tenant_id in reconciliation.accounts(db):
+        outbox.record(db, events.AccountCheckDue(tenant_id=tenant_id))
+
+
+@task("billing.reconcile_account")
+def reconcile_account(db: Session, tenant_id: UUID) -> None:
+    reconciliation.reconcile(tenant_id, db, ports.current().payments)
 
 
 @task("billing.release_quote")

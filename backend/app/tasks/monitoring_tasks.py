@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app import clock, errors
-from app.database import throttles
+from app.database import heads_file, throttles
 from app.database.models import (
     IdempotencyRecord,
     Inbox,
@@ -27,7 +27,7 @@ from app.services import mail_tokens, token_families
 from app.services.directory_service import DirectoryService
 from app.services.invitation_service import InvitationService
 from app.tasks.jobs import task
-from app.utils import heads_file, monitoring
+from app.utils import monitoring
 
 KEEP = timedelta(days=7)
 log = structlog.get_logger()

@@ -20,6 +20,11 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # Money
         e.ProviderEventReceived: ("billing.handle_provider_event",),
         e.PlanChanged: ("provisioning.apply_plan_limits",),
+        e.CardChanged: ("billing.collect_debts",),
+        e.RefundRequested: ("billing.refund",),
+        e.BillingNoticeDue: ("billing.send_notice",),
+        e.OperatorAlertRaised: ("billing.send_alert",),
+        e.AccountCheckDue: ("billing.reconcile_account",),
         # A purchase is a chain; each step is one transaction with at most one change outside.
         e.DomainQuoteAbandoned: ("billing.release_quote",),
         e.DomainHoldPlaced: ("domains.request_purchase",),
@@ -42,6 +47,8 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.QueueBounceRequested: ("monitoring.bounce_queue",),
         # The calendar
         e.TrialsDue: ("billing.expire_trials",),
+        e.SubscriptionsDue: ("billing.remind_of_trials", "billing.begin_scheduled_plans"),
+        e.BooksDue: ("billing.reconcile",),
         e.HoldsDue: ("billing.release_stale_holds",),
         e.AbuseCheckDue: ("health.check_abuse",),
         e.WarmupDue: ("health.plan_warmup",),
@@ -64,6 +71,10 @@ UNSTOPPABLE = frozenset(
         "billing.release_purchase",
         "billing.release_quote",
         "billing.send_verification_mail",
+        "billing.collect_debts",
+        "billing.refund",
+        "billing.send_notice",
+        "billing.reconcile_account",
         "monitoring.silence_tenant",
         "monitoring.revive_tenant",
         "monitoring.bounce_queue",

@@ -15,6 +15,8 @@ from app.database.tables.messaging import ScheduledRun
 SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.TrialsDue, timedelta(minutes=1)),
     (events.HoldsDue, timedelta(hours=1)),
+    (events.SubscriptionsDue, timedelta(minutes=10)),
+    (events.BooksDue, timedelta(days=1)),
     (events.WarmupDue, timedelta(days=1)),
     (events.AbuseCheckDue, timedelta(minutes=5)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),

@@ -83,6 +83,68 @@ your payment of {{ amount }} did not go through: {{ reason }}
 
 After three failed attempts the account is suspended.
 """,
+    "action_required": """\
+Hello {{ company }},
+
+your bank wants you to confirm the payment of {{ amount }}. Please do so here:
+
+{{ link }}
+
+Until then the invoice stays open.
+""",
+    "trial_ending": """\
+Hello {{ company }},
+
+your trial ends on {{ date }}, in {{ days }} {{ "day" if days == 1 else "days" }}.
+
+{% if has_card %}You need not do anything: your card is charged {{ amount }} for {{ plan }} then, \
+and every month after that. If you do not want that, cancel before:
+{% else %}There is no card on file yet. Without one, sending stops at that moment; your data \
+stays. Add a card here:
+{% endif %}
+
+{{ link }}
+""",
+    "trial_expired": """\
+Hello {{ company }},
+
+your trial has ended without a card. Sending has stopped; nothing was deleted. Add a card and \
+everything goes on:
+
+{{ link }}
+""",
+    "renewal": """\
+Hello {{ company }},
+
+on {{ date }} your card will be charged {{ amount }} for the next month.
+
+Your plan and your cards:
+
+{{ link }}
+""",
+    "refunded": """\
+Hello {{ company }},
+
+we have given back {{ amount }} to your card: {{ cause }}
+
+Banks take five to ten days to show it.
+""",
+    "canceled": """\
+Hello {{ company }},
+
+your subscription has ended. Sending has stopped and your inboxes are paused; nothing was deleted. \
+You can come back at any time:
+
+{{ link }}
+""",
+    "alert": """\
+{{ message }}
+
+Kind: {{ kind }}
+About: {{ fact }}
+{% if tenant_id %}
+Tenant: {{ tenant_id }}
+{% endif %}""",
     "suspended": """\
 Hello {{ company }},
 
@@ -234,7 +296,91 @@ def payment_failed(
     )
 
 
+def action_required(*, company: str, cents: int, currency: str, link: str) -> Mail:
+    """Asks the card holder to authenticate a payment."""
+    return _render(
+        "action_required",
+        "Your bank wants you to confirm a payment",
+        company=company,
+        amount=money(cents, currency),
+        link=link,
+    )
+
+
+def trial_ending(
+    *,
+    company: str,
+    ends_at: datetime,
+    days: int,
+    has_card: bool,
+    plan: str,
+    cents: int,
+    link: str,
+) -> Mail:
+    """Reminds of the end of the trial, and of what it will cost or what is missing."""
+    return _render(
+        "trial_ending",
+        f"Your trial ends in {days} {'day' if days == 1 else 'days'}",
+        company=company,
+        date=_day(ends_at),
+        days=days,
+        has_card=has_card,
+        plan=plan,
+        amount=money(cents, "usd"),
+        link=link,
+    )
+
+
+def trial_expired(*, company: str, link: str) -> Mail:
+    """Says that the trial is over and no card was given."""
+    return _render("trial_expired", "Your trial has ended", company=company, link=link)
+
+
+def renewal(*, company: str, cents: int, currency: str, at: datetime | None, link: str) -> Mail:
+    """Says ahead what the next month will cost."""
+    return _render(
+        "renewal",
+        f"Your next payment: {money(cents, currency)}",
+        company=company,
+        amount=money(cents, currency),
+        date="the day of renewal" if at is None else _day(at),
+        link=link,
+    )
+
+
+def refunded(*, company: str, cents: int, currency: str, cause: str) -> Mail:
+    """Says that money went back."""
+    return _render(
+        "refunded",
+        f"Your refund: {money(cents, currency)}",
+        company=company,
+        amount=money(cents, currency),
+        cause=cause,
+    )
+
+
+def canceled(*, company: str, link: str) -> Mail:
+    """Says that the subscription has ended."""
+    return _render("canceled", "Your subscription has ended", company=company, link=link)
+
+
+def alert(*, kind: str, fact: str, message: str, tenant_id: str) -> Mail:
+    """Calls an operator."""
+    return _render(
+        "alert",
+        f"InboxGrove: {kind.replace('_', ' ')}",
+        kind=kind,
+        fact=fact,
+        message=message,
+        tenant_id=tenant_id,
+    )
+
+
 REASONS = {
+    "payment_disputed": (
+        "a payment is disputed at the bank",
+        "Answer this message, so that we can settle it together.",
+    ),
     "payment_failed": (
         "three payments failed",
         "Settle the open invoice or add another card, and sending goes on by itself.",

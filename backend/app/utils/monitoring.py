@@ -34,6 +34,7 @@ DURATION = Histogram(
     buckets=_LATENCIES,
 )
 STRIPE_SUCCESS = Counter("stripe_payment_success_total", "Payments that Stripe reported as made.")
+ALERTS = Counter("ig_operator_alerts_total", "Calls for a person of the platform.", ["kind"])
 PROVISIONED = Counter("provisioning_inboxes_total", "Inboxes made.")
 QUARANTINED = Counter("ig_task_quarantined_total", "Jobs set aside because their worker died.")
 KILL_LATENCY = Histogram(
@@ -166,13 +167,24 @@ def configure(*, level: str, fmt: str, sentry_dsn: str, release: str, environmen
             dsn=sentry_dsn,
             release=release,
             environment=environment,
-            send_default_pii=False,
-            max_request_body_size="never",
-            include_local_variables=False,
+            data_collection=_NOTHING_PERSONAL,
             traces_sample_rate=0.05,
             before_send=lambda event, _: _clean("", event),
+            before_send_transaction=lambda event, _: _clean("", event),
             before_breadcrumb=lambda crumb, _: _clean("", crumb),
         )
+
+
+_NOTHING_PERSONAL: Any = {
+    "user_info": False,
+    "cookies": {"mode": "off"},
+    "http_headers": {"request": {"mode": "off"}},
+    "http_bodies": [],
+    "url_query_params": {"mode": "off"},
+    "database_query_data": False,
+    "stack_frame_variables": False,
+}
+"""What Sentry may collect besides the error."""
 
 
 class _Stdout(logging.StreamHandler[TextIO]):
@@ -209,15 +221,19 @@ _SECRET_TEXT = re.compile(
     r"|\b((?i:bearer|basic)\s{1,8})[\w.~+/=-]{8,}"
     r"|(?<=://)[^\s/@]{1,500}(?=@)"
     r"|((?i:password|passwd|secret|token|api_?key|authorization|cookie|pepper)\w{0,40}"
-    r"[\"']?\s{0,4}[=:]\s{0,4}b?[\"']?)(?!\[hidden\])[^\s\"'&,;)}\]]+"
+    r"[\"'\\]{0,4}\s{0,4}[=:]\s{0,4}b?[\"'\\]{0,4})(?!\[hidden\])[^\s\"'\\&,;)}\]]+"
     # Seeds of one-time codes (base 32) and recovery codes.
     r"|\b[A-Z2-7]{26,}\b=*"
-    r"|(?<![\w-])(?i:[a-z0-9]{4}(?:-[a-z0-9]{4}){3})(?![\w-])"
+    r"|(?<![\w-])(?i:[a-z0-9]{4}(?:-[a-z0-9]{4}){5})(?![\w-])"
 )
 _ADDRESS = re.compile(
     r"(?<![^\s\"'<>()\[\]{},;:=|/\\])"
     r"([^\s\"'<>()\[\]{},;:=|/\\@%])[^\s\"'<>()\[\]{},;:=|/\\@%]*(@|%40)(?=[\w\[])"
 )
+_ODD_ADDRESS = re.compile(
+    r"(?<![\w.!#$%&'*+/=?^`{|}~\"-])[\w.!#$%&'*+/=?^`{|}~\"-]+(?<!\*\*\*)@(?=[\w\[])"
+)
+"""What is left of those with a quote or the like in them."""
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{32,}")
 
 
@@ -239,7 +255,7 @@ def _clean(key: str, value: Any) -> Any:
         return value
     if _SECRET_NAME.search(key):
         return _HIDDEN
-    if key in _CALLERS_OWN or isinstance(value, int | float):
+    if isinstance(value, int | float):
         return value
     if isinstance(value, Mapping):
         return {_clean_text(str(name)): _clean(str(name), inner) for name, inner in value.items()}
@@ -248,15 +264,17 @@ def _clean(key: str, value: Any) -> Any:
     if isinstance(value, bytes | bytearray):
         return _clean_text(bytes(value).decode(errors="replace"))
     # Whatever else it is, the renderer would make a text of it later, out of our sight.
-    return _clean_text(str(value))
+    return _clean_text(str(value), random_too=key not in _CALLERS_OWN)
 
 
-def _clean_text(text: str) -> str:
-    text = _SECRET_TEXT.sub(
-        lambda found: (found[found.lastindex or 0] if found.lastindex else "") + _HIDDEN, text
-    )
-    text = _ADDRESS.sub(r"\1***\2", text)
-    return _RANDOM.sub(_hide_random, text)
+def _clean_text(text: str, *, random_too: bool = True) -> str:
+    text = _SECRET_TEXT.sub(_hide, text)
+    text = _ODD_ADDRESS.sub("***@", _ADDRESS.sub(r"\1***\2", text))
+    return _RANDOM.sub(_hide_random, text) if random_too else text
+
+
+def _hide(found: re.Match[str]) -> str:
+    return (found[found.lastindex] if found.lastindex else "") + _HIDDEN
 
 
 def _hide_random(run: re.Match[str]) -> str:

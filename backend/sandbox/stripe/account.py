@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import secrets
 import string
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +32,7 @@ FORGOTTEN = (
     "invoice_payment",
     "payment_intent",
     "payment_method",
+    "radar.early_fraud_warning",
     "refund",
     "setup_intent",
     "subscription",
@@ -42,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "after_retries": "mark_unpaid",  # or "cancel", "leave_past_due"
     "zero_trial_invoice": True,  # Whether the start of a trial makes an invoice of 0.
     "hold_invoices_until_acknowledged": False,  # Finalise only after invoice.created got its 2xx.
+    "refunds": "succeeded",  # or "pending": they arrive when /control says so.
     "latency_seconds": 0.0,  # How long a request is under way.
 }
 
@@ -61,6 +64,11 @@ class Account:
         # Who asks just now: events name the request that caused them.
         self.request: dict[str, str | None] = dict(NOBODY)
         self.publishable = False
+        self.on_queued: Callable[[], None] = lambda: None
+        self.requests: Counter[str] = Counter()
+        """Requests that fitted the SDK's types, by method and address."""
+        self.misfits: list[Object] = []
+        """And those that did not, with the reason."""
 
     # Time -----------------------------------------------------------------------------------
 
@@ -83,6 +91,8 @@ class Account:
             for key in list(collection):
                 del collection[key]
         self.agenda = Agenda(self.objects("agenda"))
+        self.requests.clear()
+        self.misfits.clear()
 
     # Objects --------------------------------------------------------------------------------
 
@@ -164,7 +174,7 @@ class Account:
             self.queue_delivery(event["id"], endpoint["id"])
 
     def queue_delivery(self, event: str, endpoint: str, signature: str = "good") -> None:
-        """`signature` may be "good", "bad" or "old", to see the receiver refuse it."""
+        """`signature` other than "good" is one of deliveries.SPOILT, to see it refused."""
         deliveries = self.objects("deliveries")
         now = self.world.clock.now().timestamp()
         wanted = self.world.faults.deliveries("stripe")
@@ -178,6 +188,7 @@ class Account:
                 "next_at": now + wanted.delay_seconds,
                 "extra": copy_ > 0,
             }
+        self.on_queued()
 
     def created(self, item: Object, kind: str | None = None) -> Object:
         """Save a new object and tell of it."""

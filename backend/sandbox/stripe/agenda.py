@@ -45,3 +45,13 @@ class Agenda:
                 kind, _, target = key.partition(":")
                 return Due(at, kind, target)
         return None
+
+    def next(self) -> int | None:
+        """When something happens by itself next; None when nothing will."""
+        while self._heap:
+            at, n, key = self._heap[0]
+            entry = self._entries.get(key)
+            if entry is not None and entry["n"] == n:
+                return int(at)
+            heapq.heappop(self._heap)
+        return None

@@ -30,6 +30,7 @@ def finalize(account: Account, invoice: Object) -> Object:
         "amount_due": due,
         "amount_remaining": due,
         "automatically_finalizes_at": None,
+        "last_finalization_error": None,
         "next_payment_attempt": None,
         "effective_at": now,
         "ending_balance": customer["balance"],
@@ -47,6 +48,24 @@ def finalize(account: Account, invoice: Object) -> Object:
     if due == 0:
         mark_paid(account, invoice)
     return invoice
+
+
+def refuse_to_finalize(account: Account, invoice: Object, code: str) -> None:
+    """The draft cannot become an invoice, for want of a tax address for example.
+
+    It stays a draft, nothing is charged, and somebody must act (docs.stripe.com/billing/invoices,
+    "Finalization failures").
+    """
+    before = snapshot(invoice)
+    invoice["last_finalization_error"] = {
+        "code": code,
+        "doc_url": f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}",
+        "message": "The invoice cannot be finalized: " + code.replace("_", " ") + ".",
+        "type": "invalid_request_error",
+    }
+    invoice |= {"auto_advance": False, "automatically_finalizes_at": None}
+    account.updated(invoice, before)
+    account.emit("invoice.finalization_failed", invoice)
 
 
 def _ask_for_payment(account: Account, invoice: Object) -> None:

@@ -1,13 +1,12 @@
-"""Charges: the record of each attempt to take money, and of its way back."""
+"""Charges: the record of each attempt to take money, and of holds that are given back."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sandbox.stripe import values
+from sandbox.stripe import refunds
 from sandbox.stripe.account import Account, Object, new_id, snapshot
 from sandbox.stripe.cards import Decline
-from sandbox.stripe.errors import invalid
 from sandbox.stripe.listing import page
 
 Params = dict[str, Any]
@@ -138,7 +137,8 @@ def release(account: Account, intent: Object, *, expired: bool) -> None:
     before = snapshot(charge)
     charge |= {"amount_refunded": charge["amount"], "refunded": True}
     reason = "expired_uncaptured_charge" if expired else None
-    _new_refund(account, charge, charge["amount"], reason, {})
+    # No bank is asked for money back that was never taken, so this one cannot be waiting or fail.
+    refunds.record(account, charge, charge["amount"], reason, {}, status="succeeded")
     account.save(charge)
     account.emit("charge.expired" if expired else "charge.refunded", charge, before)
 
@@ -150,83 +150,3 @@ def get(account: Account, _: Params, charge: str) -> Object:
 def list_(account: Account, params: Params) -> Object:
     wanted = {key: params[key] for key in ("customer", "payment_intent") if key in params}
     return page(account.all("charge", **wanted), params, "/v1/charges")
-
-
-def refund(account: Account, params: Params) -> Object:
-    """Give back a captured payment, wholly or in part. Raises StripeError 400."""
-    if "payment_intent" in params:
-        intent = account.find("payment_intent", params["payment_intent"], "payment_intent")
-        if intent["latest_charge"] is None:
-            raise invalid("This PaymentIntent does not have a successful charge to refund.")
-        charge = of_intent(account, intent)
-    elif "charge" in params:
-        charge = account.find("charge", params["charge"], "charge")
-    else:
-        raise invalid("One of the following params should be provided: payment_intent or charge.")
-    if not charge["captured"]:
-        raise invalid(
-            f"Charge {charge['id']} has not been captured: cancel its PaymentIntent instead.",
-            code="charge_not_refundable",
-        )
-    left = charge["amount_captured"] - charge["amount_refunded"]
-    amount = params.get("amount", left)
-    if left <= 0:
-        raise invalid(
-            f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded"
-        )
-    if not 0 < amount <= left:
-        raise invalid(f"Refund amount ({amount}) is greater than what is left ({left}).", "amount")
-    before = snapshot(charge)
-    made = _new_refund(
-        account,
-        charge,
-        amount,
-        params.get("reason"),
-        values.metadata({}, params.get("metadata")),
-    )
-    charge["amount_refunded"] += amount
-    charge["refunded"] = charge["amount_refunded"] >= charge["amount_captured"]
-    account.save(charge)
-    account.emit("refund.created", made)
-    account.emit("charge.refunded", charge, before)
-    return made
-
-
-def _new_refund(
-    account: Account, charge: Object, amount: int, reason: str | None, metadata: dict[str, str]
-) -> Object:
-    return account.save(
-        {
-            "id": new_id("re"),
-            "object": "refund",
-            "amount": amount,
-            "balance_transaction": None,
-            "charge": charge["id"],
-            "created": account.now(),
-            "currency": charge["currency"],
-            "destination_details": {
-                "card": {
-                    "reference_status": "pending",
-                    "reference_type": "acquirer_reference_number",
-                    "type": "refund" if charge["captured"] else "reversal",
-                },
-                "type": "card",
-            },
-            "metadata": metadata,
-            "payment_intent": charge["payment_intent"],
-            "reason": reason,
-            "receipt_number": None,
-            "source_transfer_reversal": None,
-            "status": "succeeded",
-            "transfer_reversal": None,
-        }
-    )
-
-
-def get_refund(account: Account, _: Params, refund: str) -> Object:
-    return account.find("refund", refund)
-
-
-def list_refunds(account: Account, params: Params) -> Object:
-    wanted = {key: params[key] for key in ("charge", "payment_intent") if key in params}
-    return page(account.all("refund", **wanted), params, "/v1/refunds")

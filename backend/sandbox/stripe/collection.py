@@ -99,6 +99,10 @@ def finalize_due(account: Account, identifier: str) -> None:
     if _held(account, invoice):
         account.agenda.set("finalize", identifier, account.now() + 60)
         return
+    objection = account.noted(invoice["customer"], "finalization")
+    if objection is not None:
+        billing.refuse_to_finalize(account, invoice, objection)
+        return
     billing.finalize(account, invoice)
     if invoice["status"] == "open":
         collect(account, invoice, automatic=True)

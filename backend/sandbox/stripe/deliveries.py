@@ -10,7 +10,7 @@ import random
 import httpx
 from stripe import WebhookSignature
 
-from sandbox.stripe.account import Account, Object
+from sandbox.stripe.account import Account, Object, new_id
 
 TIMEOUT_SECONDS = 10.0
 MAX_WAIT_SECONDS = 15.0
@@ -22,6 +22,9 @@ an advance of the clock by a week does not lose events."""
 GATHER_SECONDS = 0.3
 """How long a shuffled batch is collected, so that there is something to shuffle."""
 PAUSE_SECONDS = 0.05
+"""How often waits that ran out are looked for; what is queued now goes at once."""
+SPOILT = {"bad", "old", "future", "altered"}
+"""Signed with another secret, an hour ago, an hour ahead; or signed and then changed."""
 log = logging.getLogger("sandbox.stripe")
 
 
@@ -32,8 +35,10 @@ class Deliveries:
         self._account = account
         self._waiting = account.objects("deliveries")
         self._task: asyncio.Task[None] | None = None
+        self._queued = asyncio.Event()
 
     def start(self) -> None:
+        self._account.on_queued = self._queued.set
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -47,11 +52,15 @@ class Deliveries:
         # Only this machine is spoken to: no proxy of the environment is asked.
         async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client:
             while True:
+                self._queued.clear()
                 try:
                     await self._send_due(client)
                 except Exception:  # A surprise with one event must not end all deliveries.
                     log.exception("A webhook delivery failed in an unforeseen way")
-                await asyncio.sleep(PAUSE_SECONDS)
+                # A timer and not wait_for, which may swallow the cancellation that stops us.
+                timer = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._queued.set)
+                await self._queued.wait()
+                timer.cancel()
 
     def _due(self) -> list[str]:
         now = self._account.world.clock.now().timestamp()
@@ -77,13 +86,16 @@ class Deliveries:
         if endpoint is None or event is None:
             return True
         payload = json.dumps(event, separators=(",", ":"))
+        signature = self._signature(payload, endpoint, waiting["signature"])
+        if waiting["signature"] == "altered":
+            payload = payload.replace(event["id"], new_id("evt"))
         try:
             answer = await client.post(
                 endpoint["url"],
                 content=payload.encode(),
                 headers={
                     "Content-Type": "application/json; charset=utf-8",
-                    "Stripe-Signature": self._signature(payload, endpoint, waiting["signature"]),
+                    "Stripe-Signature": signature,
                     "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
                 },
             )
@@ -99,8 +111,7 @@ class Deliveries:
         moment = self._account.world.clock.timestamp()
         if how == "bad":
             secret = f"{secret}-wrong"
-        if how == "old":
-            moment -= 3600
+        moment += {"old": -3600, "future": 3600}.get(how, 0)
         header: str = WebhookSignature.generate_signature_header(payload, secret, moment)
         return header
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sandbox.stripe.account import Account, Object, new_id, snapshot
 from sandbox.stripe.errors import invalid
+from sandbox.stripe.listing import page
 
 ANSWER_SECONDS = 7 * 86_400
 """Time to hand in evidence; banks give 7 to 21 days (docs.stripe.com/disputes/responding)."""
@@ -63,6 +66,15 @@ def close(account: Account, identifier: str, status: str) -> Object:
     before = snapshot(found)
     found["status"] = status
     return account.updated(found, before, "charge.dispute.closed")
+
+
+def get(account: Account, _: dict[str, Any], dispute: str) -> Object:
+    return account.find("dispute", dispute)
+
+
+def list_(account: Account, params: dict[str, Any]) -> Object:
+    wanted = {key: params[key] for key in ("charge", "payment_intent") if key in params}
+    return page(account.all("dispute", **wanted), params, "/v1/disputes")
 
 
 _EVIDENCE = (

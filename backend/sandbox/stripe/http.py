@@ -115,10 +115,7 @@ class Api:
         clockwork.run(account)
         if publishable:
             self._check_client(route, ids, params)
-        typed = validation.check(route.params, params)
-        for name in typed:
-            if name not in route.accepts:
-                raise not_imitated(name)
+        typed = self._typed(route, params)
         expand = typed.pop("expand", None) or []
         account.request = {"id": request_id, "idempotency_key": key}
         account.publishable = publishable
@@ -130,6 +127,20 @@ class Api:
         if publishable:
             result = _public(result)
         return Answer(200, json.dumps(result), request_id)
+
+    def _typed(self, route: Route, params: dict[str, Any]) -> dict[str, Any]:
+        """Checked against the SDK's own type, and counted for whoever wants to know."""
+        operation = f"{route.method} {route.path}"
+        try:
+            typed = validation.check(route.params, params)
+            for name in typed:
+                if name not in route.accepts:
+                    raise not_imitated(name)
+        except StripeError as error:
+            self._account.misfits.append({"operation": operation, **error.body})
+            raise
+        self._account.requests[operation] += 1
+        return typed
 
     def _check_client(self, route: Route, ids: dict[str, str], params: Object) -> None:
         """A browser may touch one object, whose secret it knows."""

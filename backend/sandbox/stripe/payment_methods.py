@@ -65,6 +65,16 @@ def update(account: Account, params: Params, method: str) -> Object:
     return account.updated(found, before)
 
 
+def renew(account: Account, method: str) -> Object:
+    """The network tells that the bank has sent the holder a new card (card account updater)."""
+    found = account.find("payment_method", method)
+    before = snapshot(found)
+    card = found["card"]
+    number = (int(card["last4"]) + 1) % 10_000
+    card |= {"exp_year": card["exp_year"] + 3, "last4": f"{number:04d}"}
+    return account.updated(found, before, "payment_method.automatically_updated")
+
+
 def attach(account: Account, params: Params, method: str) -> Object:
     found = cards.resolve(account, method, "id")
     account.find("customer", params["customer"], "customer")

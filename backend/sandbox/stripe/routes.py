@@ -8,11 +8,14 @@ from sandbox.stripe import (
     charges,
     checkout,
     customers,
+    disputes,
     endpoints,
     invoices,
     payment_intents,
     payment_methods,
     portal,
+    radar,
+    refunds,
     setup_intents,
     subscriptions,
 )
@@ -23,6 +26,7 @@ _cus, _pm, _seti, _pi = (
 )
 _sub, _inv, _ch, _re = (typed_of(n) for n in ("subscription", "invoice", "charge", "refund"))
 _prod, _price, _evt, _we = (typed_of(n) for n in ("product", "price", "event", "webhook_endpoint"))
+_warning = "radar._early_fraud_warning_{}_params.EarlyFraudWarning{}Params"
 _session = "checkout._session_{}_params.Session{}Params"
 CUSTOMER = "address description email invoice_settings metadata name phone preferred_locales"
 SETUP = (
@@ -215,11 +219,24 @@ ROUTES = (
     route("GET", "/charges", charges.list_, _ch("list"), LISTED + "customer payment_intent"),
     route("GET", "/charges/{charge}", charges.get, _ch("retrieve")),
     route(
-        "POST", "/refunds", charges.refund, _re("create"),
+        "POST", "/refunds", refunds.create, _re("create"),
         "amount charge metadata payment_intent reason",
     ),
-    route("GET", "/refunds", charges.list_refunds, _re("list"), LISTED + "charge payment_intent"),
-    route("GET", "/refunds/{refund}", charges.get_refund, _re("retrieve")),
+    route("GET", "/refunds", refunds.list_, _re("list"), LISTED + "charge payment_intent"),
+    route("GET", "/refunds/{refund}", refunds.get, _re("retrieve")),
+    route(
+        "GET", "/disputes", disputes.list_, typed_of("dispute")("list"),
+        LISTED + "charge payment_intent",
+    ),
+    route("GET", "/disputes/{dispute}", disputes.get, typed_of("dispute")("retrieve")),
+    route(
+        "GET", "/radar/early_fraud_warnings", radar.list_, _warning.format("list", "List"),
+        LISTED + "charge payment_intent",
+    ),
+    route(
+        "GET", "/radar/early_fraud_warnings/{warning}", radar.get,
+        _warning.format("retrieve", "Retrieve"),
+    ),
     route(
         "POST", "/checkout/sessions", checkout.create, _session.format("create", "Create"), CHECKOUT
     ),

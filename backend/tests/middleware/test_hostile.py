@@ -76,7 +76,8 @@ def test_the_limit_of_a_body_is_exact(api: httpx.Client, chunked: bool) -> None:
 def test_bodies_that_exhaust(api: httpx.Client, name: str, body: bytes, status: int) -> None:
     began = time.perf_counter()
     refused(api.post(LOGIN, content=body, headers=JSON), status)
-    assert time.perf_counter() - began < 2, name
+    # Linear work takes milliseconds; what explodes takes minutes, on any machine.
+    assert time.perf_counter() - began < 20, name
 
 
 @pytest.mark.parametrize("count", [1, 100])
@@ -190,9 +191,9 @@ def writing_operations() -> list[tuple[str, str]]:
 def test_other_content_types_than_json(api: httpx.Client, kind: str) -> None:
     """Refused everywhere, so that no page can send one without a preflight."""
     for method, path in writing_operations():
-        path = path.replace("{", "").replace("}", "")
+        url = path.replace("{", "").replace("}", "")
         headers = {"Content-Type": kind.encode("latin-1")} if kind else {}
-        answer = api.request(method, path, content=b'{"email":"a"}', headers=headers)
+        answer = api.request(method, url, content=b'{"email":"a"}', headers=headers)
         assert answer.status_code in {400, 401, 403, 415}, (method, path, answer.text)
         assert answer.json()["status"] == "error"
     refused(

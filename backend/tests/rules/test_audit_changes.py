@@ -38,7 +38,7 @@ SECRETS = st.one_of(
     mixed(URL_SAFE, 43),  # a refresh token, a mailed token
     mixed(URL_SAFE, 32),  # an inbox password
     run(string.ascii_uppercase + "234567", 32),  # the seed of one-time codes
-    st.lists(run(string.ascii_lowercase + "234567", 4), min_size=4, max_size=4).map("-".join),
+    st.lists(run(string.ascii_lowercase + "234567", 4), min_size=6, max_size=6).map("-".join),
     mixed(BASE62, 24).map(lambda text: f"sk_live_{text}"),
     mixed(BASE62, 24).map(lambda text: f"whsec_{text}"),
     mixed(BASE62, 24).map(lambda text: f"pi_{text}_secret_{text}"),

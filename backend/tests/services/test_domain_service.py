@@ -93,13 +93,18 @@ def test_a_taken_name_brings_others_that_are_free(outside: FakeWorld) -> None:
     assert "getacme.com" not in {listing.domain_name for listing in others}
 
 
-def test_a_premium_name_is_shown_but_not_sold(outside: FakeWorld) -> None:
+def test_a_premium_name_is_sold_to_whoever_confirms_its_price(outside: FakeWorld) -> None:
     outside.registrar.premium.add(NAME)
     (listing,) = DomainService.search_domain_availability(NAME, ["com"])[:1]
     assert (listing.premium, listing.available) == (True, False)
     assert listing.reason == "it is a premium name"
-    with pytest.raises(errors.Invalid, match="premium"):
+    with pytest.raises(errors.PremiumNotConfirmed) as refused:
         RegistrarService.quote(NAME)
+    quote = RegistrarService.quote(NAME, premium_confirmed=True)
+    assert quote.premium
+    assert refused.value.details["price_cents"] == quote.price_cents
+    with pytest.raises(errors.Invalid, match="one year"):
+        RegistrarService.quote(NAME, 2, premium_confirmed=True)
 
 
 @pytest.mark.parametrize(

@@ -157,6 +157,9 @@ class Stripe:
     def get_invoice(self, _: str) -> ports.InvoiceState:
         return self.invoice
 
+    def list_subscriptions(self, _: str) -> list[ports.SubscriptionState]:
+        return []
+
 
 @pytest.fixture
 def stripe() -> Any:
@@ -183,11 +186,11 @@ def test_dunning_decides_with_the_invoice_as_evidence(tenant_id: UUID, stripe: A
     tell(stripe, attempt_count=3)
     (made,) = decisions()
     assert (made.action, made.reason, made.actor_type) == ("suspend", "payment_failed", "system")
-    assert made.evidence == {"invoice": "in_1", "attempt_count": 3, "strikes": 3}
+    assert made.evidence["overdue"] == [{"invoice": "in_1", "attempt_count": 3}]
     tell(stripe, status="paid", amount_paid=9700)
     undone = decisions()[-1]
     assert (undone.action, undone.actor_type) == ("reinstate", "system")
-    assert undone.evidence == {"invoice": "in_1", "amount_paid_cents": 9700}
+    assert undone.evidence["overdue"] == []
 
 
 def test_an_abuser_who_pays_stays_out(tenant_id: UUID, stripe: Any) -> None:

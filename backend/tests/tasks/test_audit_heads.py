@@ -13,13 +13,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from app import clock
-from app.database import audit
+from app.database import audit, heads_file
 from app.database.models import AuditLog
 from app.database.queries import audit as queries
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.tasks import schedule
-from app.utils import heads_file, monitoring
+from app.utils import monitoring
 from tests.fakes import FakeWorld
 
 Make = Callable[..., Any]
@@ -67,7 +67,7 @@ def test_every_hour_the_heads_go_to_the_log_and_the_file(
     assert [line["seq"] for line in lines] == [1, 1, 2, 2]
     assert kept.stat().st_mode & 0o077 == 0
     known = heads_file.read(kept)
-    assert {id_: sorted(seqs) for id_, seqs in known.items()} == dict.fromkeys(heads, [1, 2])
+    assert {id_: sorted(seqs) for id_, seqs in known.items()} == {key: [1, 2] for key in heads}
     with transaction(tenant=ALL_TENANTS) as db:
         assert queries.verify(db, known) == {"chains": 2, "rows": 6, "faults": []}
 

@@ -19,7 +19,7 @@ from app import clock, errors
 from app.database import outbox
 from app.database.models import Job, JobState, OutboxEvent, ScheduledRun
 from app.database.session import ALL_TENANTS, transaction
-from app.events import HousekeepingDue, TenantSuspended, TrialsDue
+from app.events import HoldsDue, HousekeepingDue, TenantSuspended
 from app.tasks import jobs, relay, schedule
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -143,14 +143,14 @@ def sweep() -> list[str]:
 
 def test_an_event_becomes_its_tasks_once() -> None:
     with transaction(tenant=ALL_TENANTS) as db:
-        outbox.record(db, TrialsDue())
-    assert sweep() == ["billing.expire_trials"]
+        outbox.record(db, HoldsDue())
+    assert sweep() == ["billing.release_stale_holds"]
     assert sweep() == []
 
 
 def test_an_event_of_a_rolled_back_transaction_is_none() -> None:
     with pytest.raises(RuntimeError), transaction(tenant=ALL_TENANTS) as db:
-        outbox.record(db, TrialsDue())
+        outbox.record(db, HoldsDue())
         raise RuntimeError
     assert sweep() == []
 
@@ -158,7 +158,7 @@ def test_an_event_of_a_rolled_back_transaction_is_none() -> None:
 def test_many_relays_send_each_job_once() -> None:
     with transaction(tenant=ALL_TENANTS) as db:
         for _ in range(300):
-            outbox.record(db, TrialsDue())
+            outbox.record(db, HoldsDue())
     sent: list[UUID] = []
     lock = threading.Lock()
 
@@ -178,7 +178,7 @@ def test_many_relays_send_each_job_once() -> None:
 
 def test_a_broker_that_is_away_loses_nothing(travel: Callable[..., None]) -> None:
     with transaction(tenant=ALL_TENANTS) as db:
-        outbox.record(db, TrialsDue())
+        outbox.record(db, HoldsDue())
 
     def refuse(*_: object) -> None:
         raise ConnectionError("no broker")
@@ -187,7 +187,7 @@ def test_a_broker_that_is_away_loses_nothing(travel: Callable[..., None]) -> Non
         relay.sweep(refuse)
     assert sweep() == []
     travel(seconds=3)
-    assert sweep() == ["billing.expire_trials"]
+    assert sweep() == ["billing.release_stale_holds"]
 
 
 def test_a_message_lost_in_the_broker_is_sent_again(travel: Callable[..., None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -19,6 +19,18 @@ def test_verification() -> None:
     assert EVIL in mail.text
     assert "<script>" not in mail.html
     assert "24 hours" in mail.text
+
+
+def test_a_new_password_is_asked_for_and_told_of() -> None:
+    asked = email_service.password_reset(name=EVIL, link="https://x.test/r?token=a", minutes=30)
+    assert "https://x.test/r?token=a\n" in asked.text
+    assert "once, for 30 minutes" in asked.text
+    assert "your password stays as it is" in asked.text
+    changed = datetime(2026, 1, 2, 3, 4, tzinfo=timezone(timedelta(hours=2)))
+    told = email_service.password_changed(name=EVIL, changed_at=changed, link="https://x.test/r")
+    assert "at 2026-01-02 01:04 UTC" in told.text
+    assert 'href="https://x.test/r"' in told.html
+    assert "<script>" not in asked.html + told.html
 
 
 def test_receipt() -> None:

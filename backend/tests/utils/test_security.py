@@ -203,7 +203,7 @@ def test_a_token_for_people_is_none_for_operators_and_the_other_way_round() -> N
 def test_recovery_codes_are_read_however_they_are_typed() -> None:
     codes = security.recovery_codes()
     assert len(set(codes)) == 10
-    assert all(len(code) == 19 for code in codes)
+    assert all(len(code) == 29 for code in codes)
     typed = f" {codes[0].upper().replace('-', ' ')} "
     assert security.recovery_code_hash(typed) == security.recovery_code_hash(codes[0])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 
@@ -18,6 +19,7 @@ from app.database.models import (
     DomainPurchase,
     Invoice,
     PaymentMethod,
+    Plan,
     Tenant,
     Transaction,
     TransactionType,
@@ -27,8 +29,10 @@ from app.database.queries import accounts, pages
 from app.integrations import ports
 from app.rules import plans
 from app.rules.permissions import Permission
+from app.services import checkout, dunning, plan_changes
+from app.services import payment_methods as cards
 from app.services.billing_service import BillingService
-from app.services.subscription_service import SubscriptionService
+from app.services.subscription_service import SubscriptionService, lock
 
 router = APIRouter(prefix="/billing", tags=["billing"], route_class=IdempotentRoute)
 
@@ -76,14 +80,166 @@ def payment_methods(db: DB) -> Any:
 
 
 @router.post(
+    "/payment-methods/{card_id}/default",
+    response_model=Envelope[s.PaymentMethodOut],
+    **requires(
+        Permission.BILLING_WRITE, audit_event="payment_method_made_default",
+        suspended_too=True, waits=True,
+    ),
+)  # fmt: skip
+def make_default(card_id: UUID, tenant: EvenSuspendedTenant, db: DB) -> Any:
+    """Charge this card from now on; what is owed is asked of it at once."""
+    return ok(cards.make_default(lock(tenant, db), card_id, db, payments=ports.current().payments))
+
+
+@router.delete(
+    "/payment-methods/{card_id}",
+    response_model=Envelope[s.PaymentMethodOut],
+    **requires(
+        Permission.BILLING_WRITE, audit_event="payment_method_removed",
+        suspended_too=True, waits=True,
+    ),
+)  # fmt: skip
+def remove_card(card_id: UUID, tenant: EvenSuspendedTenant, db: DB) -> Any:
+    """Take a card off the account; not the one that a subscription is paid with."""
+    return ok(cards.remove(lock(tenant, db), card_id, db, payments=ports.current().payments))
+
+
+@router.post(
+    "/checkout-session",
+    status_code=201,
+    response_model=Envelope[s.SessionOut],
+    **requires(
+        Permission.BILLING_WRITE, audit_event="checkout_opened", suspended_too=True,
+        idempotent=True, waits=True,
+    ),
+)  # fmt: skip
+def checkout_session(
+    body: s.CheckoutIn, tenant: EvenSuspendedTenant, db: DB, key: Key = None
+) -> Any:
+    """A page of Stripe's to subscribe on; the subscription counts when Stripe tells of it."""
+    session = BillingService.create_checkout_session(
+        tenant,
+        body.plan,
+        db,
+        success_url=body.success_url,
+        cancel_url=body.cancel_url,
+        key=_stripe_key("checkout", tenant, key),
+    )
+    return ok(session)
+
+
+@router.post(
+    "/portal-session",
+    status_code=201,
+    response_model=Envelope[s.PortalOut],
+    **requires(
+        Permission.BILLING_WRITE, audit_event="billing_portal_opened", suspended_too=True,
+        waits=True,
+    ),
+)  # fmt: skip
+def portal_session(body: s.PortalIn, tenant: EvenSuspendedTenant, db: DB) -> Any:
+    """A page of Stripe's for cards, invoices and cancellation; its address is short-lived."""
+    providers = ports.current()
+    url = checkout.create_portal(
+        tenant,
+        db,
+        return_url=body.return_url or f"{providers.platform.public_url}/",
+        key=_stripe_key("portal", tenant, None),
+        providers=providers,
+    )
+    return ok({"url": url})
+
+
+@router.get(
+    "/upgrade/preview",
+    response_model=Envelope[s.PreviewOut],
+    **requires(Permission.BILLING_READ, suspended_too=True, waits=True),
+)
+def preview(plan: Plan, tenant: EvenSuspendedTenant) -> Any:
+    """What `plan` would cost now, to the cent; give its proration_date to /upgrade."""
+    return ok(plan_changes.preview(tenant, plan, payments=ports.current().payments))
+
+
+@router.post(
     "/upgrade",
     response_model=Envelope[s.SubscriptionOut],
     **requires(Permission.BILLING_WRITE, audit_event="plan_chosen", idempotent=True, waits=True),
 )
 def upgrade(body: s.UpgradeIn, tenant: CurrentTenant, db: DB, key: Key = None) -> Any:
-    """Move to a dearer plan now, prorated; on trial, begin to pay now."""
-    SubscriptionService.upgrade_subscription(tenant, body.plan, db, key=_stripe_key(tenant, key))
-    return ok(_subscription(tenant))
+    """Move to another plan: a dearer one now and prorated, a cheaper one at the period's end.
+
+    On trial it begins to be paid for now; after the end of a subscription it begins a new one. The
+    present plan takes back a cheaper one that waits.
+    """
+    changed = SubscriptionService.upgrade_subscription(
+        tenant,
+        body.plan,
+        db,
+        key=_stripe_key("plan", tenant, key),
+        proration_date=body.proration_date,
+    )
+    return ok(_subscription(changed))
+
+
+@router.post(
+    "/cancel",
+    response_model=Envelope[s.SubscriptionOut],
+    **requires(
+        Permission.BILLING_WRITE, audit_event="subscription_cancel_requested",
+        suspended_too=True, idempotent=True, waits=True,
+    ),
+)  # fmt: skip
+def cancel(body: s.CancelIn, tenant: EvenSuspendedTenant, db: DB, key: Key = None) -> Any:
+    """Let the subscription end with the period that is paid for; /resume takes it back."""
+    done = SubscriptionService.cancel(
+        tenant, db, key=_stripe_key("cancel", tenant, key), comment=body.comment
+    )
+    return ok(_subscription(done))
+
+
+@router.post(
+    "/resume",
+    response_model=Envelope[s.SubscriptionOut],
+    **requires(
+        Permission.BILLING_WRITE, audit_event="subscription_resumed", idempotent=True,
+        waits=True,
+    ),
+)  # fmt: skip
+def resume(tenant: CurrentTenant, db: DB, key: Key = None) -> Any:
+    """Take a cancellation back; after the end, subscribe again at once, without a trial."""
+    done = SubscriptionService.resume(tenant, db, key=_stripe_key("resume", tenant, key))
+    return ok(_subscription(done))
+
+
+@router.get(
+    "/invoices/{invoice_id}",
+    response_model=Envelope[s.InvoiceOut],
+    **requires(Permission.BILLING_READ, suspended_too=True, waits=True),
+)
+def invoice(invoice_id: UUID, tenant: EvenSuspendedTenant, db: DB) -> Any:
+    """One invoice as Stripe has it now; its links in a list may have expired."""
+    return ok(dunning.look(lock(tenant, db), invoice_id, db, payments=ports.current().payments))
+
+
+@router.post(
+    "/invoices/{invoice_id}/pay",
+    response_model=Envelope[s.InvoiceOut],
+    **requires(
+        Permission.BILLING_WRITE, audit_event="invoice_changed", suspended_too=True,
+        idempotent=True, waits=True,
+    ),
+)  # fmt: skip
+def pay_invoice(invoice_id: UUID, tenant: EvenSuspendedTenant, db: DB, key: Key = None) -> Any:
+    """Try to collect an open invoice now. Trying often is no strike; paying lifts a suspension."""
+    paid = dunning.pay(
+        lock(tenant, db),
+        invoice_id,
+        db,
+        key=_stripe_key("pay", tenant, key),
+        payments=ports.current().payments,
+    )
+    return ok(paid)
 
 
 @router.get(
@@ -126,6 +282,7 @@ def transactions(
     "/domain-purchase-intent",
     status_code=201,
     response_model=Envelope[s.PurchaseIntentOut],
+    responses={201: {"links": {"purchase": s.BUY_IT}}},
     **requires(Permission.DOMAINS_BUY, audit_event="domain_quoted", idempotent=True, waits=True),
 )
 def domain_purchase_intent(
@@ -133,7 +290,7 @@ def domain_purchase_intent(
 ) -> Any:
     """A price offer for a name, and the PaymentIntent that holds it once the card is confirmed."""
     purchase, intent = BillingService.request_domain_purchase(
-        tenant, body.domain_name, body.years, db
+        tenant, body.domain_name, body.years, db, premium_confirmed=body.confirm_premium
     )
     return ok(_offer(purchase, intent, request.app.state.publishable_key))
 
@@ -162,6 +319,8 @@ def _subscription(tenant: Tenant) -> dict[str, Any]:
         "currency": plan.currency,
         "current_period_end": tenant.current_period_end,
         "cancel_at_period_end": tenant.cancel_at_period_end,
+        "scheduled_plan": tenant.scheduled_plan,
+        "scheduled_plan_at": tenant.scheduled_plan_at,
         "trial_ends_at": tenant.trial_ends_at,
         "trial_days_remaining": SubscriptionService.get_trial_days_remaining(tenant),
         "trial_converted": tenant.trial_converted,
@@ -172,8 +331,8 @@ def _subscription(tenant: Tenant) -> dict[str, Any]:
     }
 
 
-def _stripe_key(tenant: Tenant, key: str | None) -> str:
+def _stripe_key(what: str, tenant: Tenant, key: str | None) -> str:
     """Our caller's key, so that a repeat after a lost answer is a repeat for Stripe as well."""
     if key is None:
-        return f"plan:{tenant.id}:{new_id()}"
-    return f"plan:{tenant.id}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        return f"{what}:{tenant.id}:{new_id()}"
+    return f"{what}:{tenant.id}:{hashlib.sha256(key.encode()).hexdigest()[:32]}"

@@ -137,7 +137,10 @@ def delete_inbox(inbox_id: UUID, db: DB) -> Any:
     "/inboxes/{inbox_id}/rotate-password",
     response_model=Envelope[s.PasswordOut],
     **requires(
-        Permission.CREDENTIALS_EXPORT, audit_event="inbox_password_rotated", idempotent=True
+        Permission.CREDENTIALS_EXPORT,
+        audit_event="inbox_password_rotated",
+        idempotent=True,
+        recent=True,
     ),
 )
 def rotate_password(inbox_id: UUID, db: DB) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
+from sqlalchemy.orm import Session
 
 from app.api.deps import DB, Person, address_of, public, requires
 from app.api.responses import Envelope, ok
@@ -30,10 +31,15 @@ def forgot_password(body: s.ForgotIn, request: Request, db: DB) -> Any:
 
     The answer is the same, and as quick, whether there is such an account or not.
     """
-    throttles.spend("reset_mail", account=body.email, address=address_of(request))
-    scope(db, ALL_TENANTS)
-    PasswordService.request_reset(body.email, db)
+    forgot(body.email, address_of(request), db)
     return ok({"done": True})
+
+
+def forgot(email: str, address: str, db: Session) -> None:
+    """What this operation and the page at /reset-password do."""
+    throttles.spend("reset_mail", account=email, address=address)
+    scope(db, ALL_TENANTS)
+    PasswordService.request_reset(email, db)
 
 
 @router.post(

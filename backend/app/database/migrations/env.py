@@ -8,17 +8,29 @@ from sqlalchemy import create_engine, pool, text
 from app.config import get_settings
 from app.database.tables import (
     billing,
+    claims,
     domains,
     health,
     infrastructure,
     messaging,
+    notices,
     sending,
     tenancy,
 )
 from app.database.tables.base import Base
 
 # Importing the areas is what puts their tables into the metadata.
-AREAS = (billing, domains, health, infrastructure, messaging, sending, tenancy)
+AREAS = (
+    billing,
+    claims,
+    domains,
+    health,
+    infrastructure,
+    messaging,
+    notices,
+    sending,
+    tenancy,
+)
 
 # Any fixed number will do: it keeps two upgrades at once from meeting.
 LOCK = 7_264_001

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app import clock
 from app.database.tables.messaging import Job, JobState, OutboxEvent
+from app.database.tables.tenancy import Tenant
 
 
 def summary(db: Session) -> dict[str, Any]:
@@ -56,3 +57,19 @@ def replay(db: Session, job_id: UUID | None) -> int:
         ).returning(Job.id)
     ).all()
     return len(revived)
+
+
+def unfinished(db: Session) -> int:
+    """Events that are no jobs yet, and jobs that are due; those that wait for later do not count.
+
+    The jobs of a suspended tenant that wait for its reinstatement are not due.
+    """
+    unrouted = select(func.count()).where(OutboxEvent.routed_at.is_(None))
+    held = exists().where(Tenant.id == Job.tenant_id, Tenant.is_suspended)
+    due = select(func.count()).where(
+        or_(
+            Job.state == JobState.SENT,
+            (Job.state == JobState.WAITING) & (Job.next_try_at <= clock.now()) & ~held,
+        )
+    )
+    return (db.scalar(unrouted) or 0) + (db.scalar(due) or 0)

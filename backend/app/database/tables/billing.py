@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, Numeric, String, text
+from sqlalchemy import ForeignKey, Index, LargeBinary, Numeric, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.tables.base import Base, TenantOwned, Text, Updated
@@ -25,6 +25,8 @@ class PaymentMethod(TenantOwned, Updated, Base):
     card_fingerprint: Mapped[str | None] = mapped_column(String(64), index=True)
     is_default: Mapped[bool] = mapped_column(default=False)
     is_active: Mapped[bool] = mapped_column(default=True)
+    chosen_at: Mapped[datetime | None]
+    """When it was last made the default; of two confirmations the later one holds."""
 
 
 class Invoice(TenantOwned, Updated, Base):
@@ -36,8 +38,14 @@ class Invoice(TenantOwned, Updated, Base):
     billing_reason: Mapped[str | None] = mapped_column(String(40))
     amount_due_cents: Mapped[int]
     amount_paid_cents: Mapped[int]
+    tax_cents: Mapped[int] = mapped_column(default=0)
     currency: Mapped[str] = mapped_column(String(3))
+    stripe_subscription_id: Mapped[str | None] = mapped_column(String(64))
+    period_start: Mapped[datetime | None]
+    """Of what is paid for, not of the time in which it was counted."""
+    period_end: Mapped[datetime | None]
     attempt_count: Mapped[int] = mapped_column(default=0)
+    """Stripe's own count: the first attempt, then the automatic ones only."""
     next_payment_attempt: Mapped[datetime | None]
     hosted_invoice_url: Mapped[str | None] = mapped_column(String(500))
     invoice_pdf: Mapped[str | None] = mapped_column(String(500))
@@ -50,10 +58,21 @@ class TransactionType(StrEnum):
     CHARGE = "charge"
     FAILURE = "failure"
     REFUND = "refund"
+    REFUND_FAILED = "refund_failed"
+    """A refund that came back: the money is with us again."""
+    DISPUTE = "dispute"
+    DISPUTE_WON = "dispute_won"
+    """A disputed amount that came back."""
+    CREDIT = "credit"
+    """What an invoice gave back, kept by Stripe for the next ones."""
+    CREDIT_USED = "credit_used"
 
 
 class Transaction(TenantOwned, Base):
-    """The ledger: one row for each movement of money at Stripe, never changed."""
+    """The ledger: one row for each movement of money at Stripe.
+
+    A trigger of the database refuses to change or delete a row, whoever asks.
+    """
 
     __tablename__ = "transaction_history"
     __table_args__ = (
@@ -82,6 +101,8 @@ class PurchaseState(StrEnum):
     CAPTURED = "captured"
     VOIDED = "voided"
     PAYMENT_FAILED = "payment_failed"
+    REFUNDED = "refunded"
+    """The price had been taken and was given back."""
     LOSS = "loss"
     """Registered, but the hold could not be captured: for a human, never a second charge."""
 
@@ -99,7 +120,11 @@ class DomainPurchase(TenantOwned, Updated, Base):
     price_cents: Mapped[int]
     currency: Mapped[str] = mapped_column(String(3), default="usd")
     premium: Mapped[bool] = mapped_column(default=False)
+    automatic_capture: Mapped[bool] = mapped_column(default=False)
+    """Charged at once, as the setting was when it was quoted; otherwise held, then captured."""
     expires_at: Mapped[datetime]
+    signature: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    """Over everything that was promised: an altered offer buys nothing."""
     state: Mapped[PurchaseState] = mapped_column(Text(PurchaseState), default=PurchaseState.QUOTED)
     stripe_payment_intent_id: Mapped[str | None] = mapped_column(String(64), unique=True)
     domain_id: Mapped[UUID | None] = mapped_column(ForeignKey("domains.id"), unique=True)
@@ -125,3 +150,6 @@ class ProviderEvent(Updated, Base):
     occurred_at: Mapped[datetime]
     payload: Mapped[dict[str, Any]]
     handled_at: Mapped[datetime | None]
+    outcome: Mapped[str | None] = mapped_column(String(20))
+    """applied, ignored (a type that means nothing to us) or stranger (no tenant of ours)."""
+    api_version: Mapped[str | None] = mapped_column(String(40))

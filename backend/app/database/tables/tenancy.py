@@ -43,6 +43,7 @@ class SuspensionReason(StrEnum):
     BLACKLISTED = "blacklisted"
     PAYMENT_FAILED = "payment_failed"
     TERMS_VIOLATION = "terms_violation"
+    PAYMENT_DISPUTED = "payment_disputed"
 
 
 class Role(StrEnum):
@@ -70,6 +71,11 @@ class Tenant(Updated, Base):
     __table_args__ = (
         CheckConstraint("domains_count >= 0 AND inboxes_count >= 0", name="counts"),
         Index("ix_tenants_trial_ends_at", "trial_ends_at"),
+        Index(
+            "ix_tenants_scheduled_plan_at",
+            "scheduled_plan_at",
+            postgresql_where=text("scheduled_plan_at IS NOT NULL"),
+        ),
     )
 
     company_name: Mapped[str] = mapped_column(String(200))
@@ -82,6 +88,9 @@ class Tenant(Updated, Base):
     stripe_subscription_id: Mapped[str | None] = mapped_column(String(64), unique=True)
     current_period_end: Mapped[datetime | None]
     cancel_at_period_end: Mapped[bool] = mapped_column(default=False)
+    scheduled_plan: Mapped[Plan | None] = mapped_column(Text(Plan))
+    """The cheaper plan that begins at `scheduled_plan_at`; Stripe bills it from then on."""
+    scheduled_plan_at: Mapped[datetime | None]
     trial_started_at: Mapped[datetime]
     trial_ends_at: Mapped[datetime]
     trial_inbox_limit: Mapped[int] = mapped_column(default=5)
@@ -280,10 +289,8 @@ class AuditLog(TenantOwned, Base):
         UniqueConstraint("tenant_id", "seq"),
     )
 
-    # Nobody's trail disappears along with the tenant.
-    tenant_id: Mapped[UUID] = mapped_column(
-        ForeignKey("tenants.id", ondelete="RESTRICT"), index=True
-    )
+    # Nobody's trail disappears along with the tenant. The index of `seq` begins with it.
+    tenant_id: Mapped[UUID] = mapped_column(ForeignKey("tenants.id", ondelete="RESTRICT"))
     seq: Mapped[int] = mapped_column(BigInteger)
     """1, 2, 3, … within a tenant."""
     previous_hash: Mapped[bytes] = mapped_column(LargeBinary(32))

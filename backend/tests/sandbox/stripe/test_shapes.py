@@ -23,6 +23,7 @@ KINDS = (
     "payment_method",
     "price",
     "product",
+    "radar.early_fraud_warning",
     "refund",
     "setup_intent",
     "subscription",
@@ -73,7 +74,15 @@ def lived(sandbox: Sandbox) -> Sandbox:
     other = sandbox.v1.payment_intents.create(
         {"amount": 500, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True}
     )
-    sandbox.v1.refunds.create({"payment_intent": other.id})
+    warned = str(sandbox.v1.payment_intents.retrieve(other.id).latest_charge)
+    sandbox.control("stripe/warnings", charge=warned)
+    back = sandbox.v1.refunds.create({"payment_intent": other.id})
+    sandbox.control("stripe/refunds", refund=back.id, status="failed", reason="declined")
+    method = str(sandbox.v1.subscriptions.retrieve(paying.id).customer)
+    (card, *_) = sandbox.v1.customers.payment_methods.list(method).data
+    sandbox.control("stripe/cards", payment_method=card.id, renewed=True)
+    sandbox.control("stripe/invoices", customer=customer, finalization="tax_id_invalid")
+    sandbox.advance(days=31)
     return sandbox
 
 

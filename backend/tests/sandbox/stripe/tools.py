@@ -54,7 +54,11 @@ class Receiver:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hooks"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            # Asked often whether to stop, because every test waits for that.
+            target=lambda: self._server.serve_forever(poll_interval=0.01),
+            daemon=True,
+        )
         self._thread.start()
 
     def events(self) -> list[stripe.Event]:

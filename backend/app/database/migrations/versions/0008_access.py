@@ -204,6 +204,8 @@ def _chain() -> None:
     op.create_unique_constraint(
         op.f("uq_audit_logs_tenant_id_seq"), "audit_logs", ["tenant_id", "seq"]
     )
+    # The index of the constraint serves as well.
+    op.drop_index(op.f("ix_audit_logs_tenant_id"), "audit_logs")
     name = op.f("fk_audit_logs_tenant_id_tenants")
     op.drop_constraint(name, "audit_logs", type_="foreignkey")
     op.create_foreign_key(name, "audit_logs", "tenants", ["tenant_id"], ["id"], ondelete="RESTRICT")
@@ -273,6 +275,7 @@ def _role() -> None:
 def downgrade() -> None:
     for table in ("jobs", "outbox"):
         op.drop_column(table, "request_id")
+    op.create_index(op.f("ix_audit_logs_tenant_id"), "audit_logs", ["tenant_id"])
     op.execute(
         "ALTER DEFAULT PRIVILEGES IN SCHEMA public"
         f" REVOKE SELECT, INSERT, UPDATE, DELETE ON TABLES FROM {ROLE}"

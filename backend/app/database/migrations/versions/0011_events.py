@@ -14,7 +14,7 @@ from app.database.tables.base import new_id
 from app.rules import records
 
 revision = "0011"
-down_revision = "0008"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,1 @@
+"""The stage, the recordings and the workers of the billing measurements."""
