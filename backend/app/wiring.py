@@ -16,6 +16,7 @@ from app.integrations.kumo_client import KumoClient
 from app.integrations.mailer import SMTPMailer
 from app.integrations.namecheap_client import NamecheapClient
 from app.integrations.stripe_client import StripeGateway
+from app.rules import abuse
 from app.utils import monitoring, security
 
 
@@ -97,7 +98,7 @@ def build_providers(settings: Settings) -> ports.Providers:
             public_url=settings.public_url,
             audit_heads_file=settings.audit_heads_file,
             trace_key=settings.kumo.trace_key.get_secret_value(),
-            reporters=tuple(settings.kumo.reporters),
+            reporters=tuple(settings.kumo.reporters) or abuse.REPORTERS,
             automatic_capture=settings.stripe.domain_capture == "automatic",
             alert_email=settings.alert_email,
         ),

@@ -112,7 +112,7 @@ def test_bad_days_lower_it_and_unverified_complaints_do_nothing(ramp: Ramp, redi
         22, "complained", 1,
     )  # fmt: skip
     assert redis.hget(f"ig:inbox:{ramp.address}", "day_limit") == "22"
-    ramp.record(22, bounced=2)
+    ramp.record(22, hard_bounced=2)
     ramp.next_day()
     assert (ramp.get()["daily_limit"], ramp.get()["rule"]) == (20, "bounced")
 
@@ -128,7 +128,7 @@ def test_a_day_is_decided_once_and_gives_the_same_number_again(ramp: Ramp) -> No
         days = db.scalars(select(WarmupDay)).all()
         assert len(days) == 2
         # A record that comes late moves the counters, not what was decided.
-        db.scalars(select(InboxDay)).one().bounced = 20
+        db.scalars(select(InboxDay)).one().hard_bounced = 20
         db.flush()
         for day in days:
             again = warmup.step(warmup.Inputs.read(day.inputs), day.rule_version)

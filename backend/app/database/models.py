@@ -25,7 +25,14 @@ from app.database.tables.domains import (
     RegistrarOperation,
     StepName,
 )
-from app.database.tables.health import Complaint, WarmupDay
+from app.database.tables.health import (
+    AddressStanding,
+    Appeal,
+    AppealState,
+    Complaint,
+    DomainStanding,
+    WarmupDay,
+)
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
 from app.database.tables.notices import BillingNotice, NoticeKind, OperatorAlert
@@ -62,6 +69,9 @@ from app.database.tables.tenancy import (
 
 __all__ = [
     "APIKey",
+    "AddressStanding",
+    "Appeal",
+    "AppealState",
     "AuditLog",
     "Base",
     "BillingNotice",
@@ -74,6 +84,7 @@ __all__ = [
     "Domain",
     "DomainDay",
     "DomainPurchase",
+    "DomainStanding",
     "DomainStatus",
     "DomainStep",
     "IdempotencyRecord",

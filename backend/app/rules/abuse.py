@@ -14,6 +14,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
+from app.rules.bounces import BounceClass
+from app.rules.records import CLASS_COUNTERS
+
 REPORTERS = (
     "aol.com", "comcast.net", "cox.net", "fastmail.com", "hotmail.com", "laposte.net", "libero.it",
     "mail.ru", "microsoft.com", "orange.fr", "outlook.com", "returnpath.net", "seznam.cz",
@@ -23,6 +26,10 @@ REPORTERS = (
 
 MAX_AGE = timedelta(days=30)
 """Of the message that a report is about."""
+
+LATE_RECORDS = timedelta(days=3)
+"""How long after a report the record of its message may still come: a node keeps what it cannot
+hand over."""
 
 COMPLAINT_TYPES = frozenset({"abuse", "fraud"})
 """Feedback types (RFC 5965 section 7.3) that are complaints; `not-spam` is the opposite of one."""
@@ -65,14 +72,59 @@ def doubt(
     return None
 
 
-_GONE = frozenset({"InvalidRecipient", "BadDomain", "InactiveMailbox"})
-"""Classes of kumod's bounce classifier under which an address will never take mail."""
+_DEAD = frozenset(CLASS_COUNTERS[kind] for kind in (BounceClass.HARD, BounceClass.UNKNOWN_USER))
 
 
-def is_hard_bounce(event_type: str, code: int | None, classification: str | None) -> bool:
-    """Whether the receiver said that there is no such mailbox (or domain) any more."""
-    refused = code is not None and 500 <= code < 600
-    return event_type in {"Bounce", "OOB"} and refused and classification in _GONE
+def is_hard_bounce(event_type: str, class_counter: str | None) -> bool:
+    """Whether the receiver said for good that there is no such mailbox (or domain).
+
+    `class_counter` is that of rules.records.EventRow: what is counted as a hard bounce and what is
+    suppressed is one decision.
+    """
+    return event_type in {"Bounce", "OOB"} and class_counter in _DEAD
+
+
+# Storms -----------------------------------------------------------------------------------------
+
+STORM_WARN = (5, 0.10)
+STORM_STOP = (10, 0.20)
+"""Unknown users of one inbox within a day (UTC): at least so many, and this share of its mail.
+
+Who guesses addresses is stopped within the hour, long before the week's rates tell."""
+
+
+@dataclass(frozen=True)
+class Storm:
+    """An inbox that mails many people who do not exist."""
+
+    stop: bool
+    """Whether the inbox is paused; otherwise its owner is warned."""
+    accepted: int
+    unknown_users: int
+
+    @property
+    def note(self) -> str:
+        return (
+            f"{self.unknown_users} of {self.accepted} messages of this inbox went to people who do"
+            " not exist, within a day."
+        )
+
+    def evidence(self) -> dict[str, Any]:
+        count, share = STORM_STOP if self.stop else STORM_WARN
+        return {
+            "rule": Rule.UNKNOWN_USERS.value,
+            "sent": self.accepted,
+            "unknown_users": self.unknown_users,
+            "thresholds": {"unknown_users": count, "unknown_user_share": share},
+        }
+
+
+def storm(accepted: int, unknown_users: int) -> Storm | None:
+    """What the counts of one inbox on one day call for."""
+    for stop, (count, share) in ((True, STORM_STOP), (False, STORM_WARN)):
+        if unknown_users >= count and unknown_users >= accepted * share:
+            return Storm(stop, accepted, unknown_users)
+    return None
 
 
 # From signals to warnings and stops -------------------------------------------------------------
@@ -86,6 +138,8 @@ MIN_SENT = 100
 MIN_COMPLAINERS = 3
 """One or two people must not be able to stop a small sender by a rate; they can have it warned."""
 
+# Only bounces that say an address is dead count: soft ones and blocks would stop the innocent when
+# a receiver is down, or blocks an address that many senders share.
 WARN_BOUNCES, STOP_BOUNCES = 0.04, 0.08
 WARN_COMPLAINTS, STOP_COMPLAINTS = 0.0008, 0.0030
 """Shares of accepted messages."""
@@ -98,6 +152,7 @@ class Signals:
     sent: int = 0
     """Accepted messages within RATE_DAYS."""
     bounced: int = 0
+    """Hard bounces and unknown users within RATE_DAYS."""
     complainers: int = 0
     """Different recipients with a verified complaint within RATE_DAYS."""
     complainers_long: int = 0
@@ -108,6 +163,8 @@ class Rule(StrEnum):
     COMPLAINTS = "complaints"
     COMPLAINT_RATE = "complaint_rate"
     BOUNCE_RATE = "bounce_rate"
+    UNKNOWN_USERS = "unknown_users"
+    LISTED = "listed"
 
 
 @dataclass(frozen=True)
@@ -131,7 +188,8 @@ class Finding:
             f" {COMPLAINT_DAYS} days.",
             Rule.COMPLAINT_RATE: f"{s.complainers} recipients of {s.sent} messages reported your"
             f" mail as spam within {RATE_DAYS} days.",
-            Rule.BOUNCE_RATE: f"{s.bounced} of {s.sent} messages bounced within {RATE_DAYS} days.",
+            Rule.BOUNCE_RATE: f"{s.bounced} of {s.sent} messages went to addresses that do not"
+            f" exist within {RATE_DAYS} days.",
         }[self.rule]
 
     def evidence(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "mail_tokens": "user_id purpose expires_at used_at",
         "api_keys": "name prefix scopes created_by expires_at last_used_at revoked_at",
         "idempotency_records": "key status_code media_type expires_at",
-        "decisions": "action reason evidence rule_version note actor_type actor_id",
+        "decisions": "action reason evidence rule_version note inbox_id actor_type actor_id",
         # Everything that the hash of an entry is made of, so that the chain can be checked.
         "audit_logs": "tenant_id seq previous_hash hash action resource_type resource_id"
         " actor_type actor_id changes ip request_id",
@@ -75,7 +75,11 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         " recipient_domain response_code response bounce_classification",
         "suppressions": "target reason",
         "warmup_days": "inbox_id day inputs rule rule_version stage daily_limit",
-        "complaints": "inbox_id domain_id recipient reporter verified why_not received_at",
+        "domain_standings": "domain_id zone state codes since looked_at tried_at trouble"
+        " confirmed_at ended_at",
+        "appeals": "decision_id message filed_by state answer answered_by answered_at",
+        "complaints": "inbox_id domain_id recipient feedback_type reporter verified why_not"
+        " received_at",
     }.items()
 }
 """By table, in the order of the document."""

@@ -60,6 +60,12 @@ def return_path(token: str, zone: str) -> str:
     return f"b-{token.replace('.', '')}@bounce.{zone}"
 
 
+def normal(token: str) -> str:
+    """A token as `make` writes it, from one that came back with its dot lost or in upper case."""
+    match = _TOKEN.fullmatch(token.strip().lower())
+    return token if match is None else f"{match[1]}.{match[2]}"
+
+
 def of_address(address: str) -> str | None:
     """The token that a return path holds, unverified, in its form with the dot; else None."""
     match = _RETURN_PATH.fullmatch(address.strip().lower())

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from datetime import date
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app import clock
 from app.database import audit
-from app.database.models import Complaint, Domain, Inbox, SuspensionReason, Tenant, new_id
+from app.database.models import DecisionAction, Inbox, InboxStatus, SuspensionReason, Tenant
 from app.database.queries import signals
 from app.integrations import ports
-from app.rules import abuse, suppressions, traces
-from app.rules.records import EventRow
-from app.services import kill_switch
+from app.rules import abuse, suppressions
+from app.rules.bounces import BounceClass
+from app.rules.records import CLASS_COUNTERS, EventRow
+from app.services import complaints, kill_switch
+from app.services.inbox_service import InboxService
 from app.services.suppression_service import SuppressionService
 
 HARD_BOUNCE, COMPLAINT = "hard_bounce", "complaint"
 """Reasons of suppressions."""
+
+_UNKNOWN_USERS = CLASS_COUNTERS[BounceClass.UNKNOWN_USER]
 
 
 class AbuseService:
@@ -33,7 +35,7 @@ class AbuseService:
 
     @staticmethod
     def take_in(
-        rows: Iterable[EventRow], db: Session, *, providers: ports.Providers | None = None
+        rows: Sequence[EventRow], db: Session, *, providers: ports.Providers | None = None
     ) -> None:
         """Act on stored records: complaints are judged, and addresses suppressed at the relay.
 
@@ -46,21 +48,43 @@ class AbuseService:
         # In one order everywhere: two batches about the same addresses must not wait in a circle.
         for row in sorted(rows, key=lambda row: row.natural_key):
             if row.event_type == "Feedback":
-                found = _complaint(row, db, providers.platform)
+                found = complaints.take_in(row, db, providers.platform)
                 if found is not None:
                     complained.setdefault(row.tenant_id, set()).add(found)
             elif _is_hard_bounce(row) and _is_about_our_mail(row, db, providers.platform):
                 dead.setdefault(row.tenant_id, set()).add(row.recipient)
+        _silence(dead, HARD_BOUNCE, db, providers.mail)
+        _silence(complained, COMPLAINT, db, providers.mail)
         for tenant_id in sorted({*dead, *complained}):
-            tenant = db.get(Tenant, tenant_id)
-            if tenant is None:
-                continue
-            for reason, found_by in ((HARD_BOUNCE, dead), (COMPLAINT, complained)):
-                targets = _targets(found_by.get(tenant_id, set()))
-                if targets:
-                    SuppressionService.add(tenant, targets, reason, db, mail=providers.mail)
-            if tenant_id in complained:
-                AbuseService.judge(db, tenant_id=tenant_id)
+            strangers = {
+                row.inbox_id
+                for row in rows
+                if row.tenant_id == tenant_id and row.class_counter == _UNKNOWN_USERS
+            }
+            AbuseService.judge_inboxes(db, tenant_id, strangers)
+            AbuseService.judge(db, tenant_id=tenant_id)
+
+    @staticmethod
+    def check(db: Session, *, providers: ports.Providers | None = None) -> None:
+        """What `take_in` could not know yet, and what grew slowly, for all tenants."""
+        providers = providers or ports.current()
+        _silence(complaints.reconsider(db), COMPLAINT, db, providers.mail)
+        AbuseService.judge(db)
+
+    @staticmethod
+    def judge_inboxes(db: Session, tenant_id: UUID, inbox_ids: Iterable[UUID | None]) -> None:
+        """Pause inboxes that mail many people who do not exist today, or warn their owners."""
+        today = clock.now().date()
+        counts = signals.of_day(db, [id_ for id_ in inbox_ids if id_ is not None], today)
+        found = {id_: abuse.storm(c.accepted, c.unknown_users) for id_, c in counts.items()}
+        if not any(found.values()):
+            return
+        # Of two batches at once the second sees what the first decided.
+        tenant = db.get_one(Tenant, tenant_id, with_for_update={"key_share": True})
+        for inbox_id in sorted(found):
+            storm = found[inbox_id]
+            if storm is not None:
+                _judge_inbox(tenant, db.get_one(Inbox, inbox_id), storm, today, db)
 
     @staticmethod
     def judge(db: Session, *, tenant_id: UUID | None = None) -> None:
@@ -78,84 +102,42 @@ class AbuseService:
                 kill_switch.warn(tenant, reason, db, note=note, evidence=finding.evidence())
 
 
+def _judge_inbox(
+    tenant: Tenant, inbox: Inbox, storm: abuse.Storm, today: date, db: Session
+) -> None:
+    action = DecisionAction.PAUSE if storm.stop else DecisionAction.WARN
+    # Once a day: who resumes an inbox after a look at its list is not stopped for the same mail.
+    if inbox.status != InboxStatus.ACTIVE or signals.decided_on(db, inbox.id, action, today):
+        return
+    reason = SuspensionReason.TERMS_VIOLATION
+    kill_switch.decide(tenant, action, reason, db, storm.note, storm.evidence(), inbox_id=inbox.id)
+    if storm.stop:
+        InboxService.set_status(inbox.id, InboxStatus.PAUSED, db)
+    else:
+        audit.write(db, tenant.id, "inbox_warned", "inbox", inbox.id)
+
+
 def _is_hard_bounce(row: EventRow) -> bool:
-    return abuse.is_hard_bounce(row.event_type, row.response_code, row.bounce_classification)
+    return abuse.is_hard_bounce(row.event_type, row.class_counter)
+
+
+def _silence(
+    found: Mapping[UUID, Iterable[str]], reason: str, db: Session, mail: ports.MailPlatform
+) -> None:
+    """Have each tenant mail these addresses no more."""
+    for tenant_id in sorted(found):
+        tenant, targets = db.get(Tenant, tenant_id), _targets(found[tenant_id])
+        if tenant is not None and targets:
+            SuppressionService.add(tenant, targets, reason, db, mail=mail)
 
 
 def _targets(addresses: Iterable[str]) -> list[str]:
     return sorted({t for address in addresses if (t := suppressions.normal(address)) is not None})
 
 
-def _sent_to(
-    row: EventRow, meta: Mapping[str, Any], db: Session, platform: ports.Platform
-) -> tuple[UUID, str | None] | None:
-    """The inbox that the record's token names, and whom the message went to, if we know it."""
-    token = str(meta.get(traces.META) or "")
-    inbox_id = traces.read(platform.trace_key, token)
-    if inbox_id is None:
-        return None
-    since = row.occurred_at - abuse.MAX_AGE
-    return inbox_id, signals.recipient_of(db, inbox_id, token, platform.trace_key, since)
-
-
 def _is_about_our_mail(row: EventRow, db: Session, platform: ports.Platform) -> bool:
     """Bounces that come by mail could be made up: the message must have gone to that address."""
     if row.event_type != "OOB":
         return True
-    sent = _sent_to(row, json.loads(row.record).get("meta") or {}, db, platform)
+    sent = complaints.sent_to(row, json.loads(row.record).get("meta") or {}, db, platform)
     return sent is not None and sent[1] == row.recipient.lower()
-
-
-def _complaint(row: EventRow, db: Session, platform: ports.Platform) -> str | None:
-    """Store what a report says; the recipient when it is a verified complaint, and new."""
-    record = json.loads(row.record)
-    meta = record.get("meta") or {}
-    sent = _sent_to(row, meta, db, platform)
-    if sent is None:
-        return None
-    inbox = db.get(Inbox, sent[0])
-    if inbox is None or inbox.tenant_id != row.tenant_id:
-        return None
-    recipient = sent[1]
-    report = record.get("feedback_report") or {}
-    reporter = abuse.reporter(str(meta.get("x_reporter") or "").split(), platform.reporters)
-    doubt = abuse.doubt(
-        recipient=recipient,
-        feedback_type=str(report.get("feedback_type") or ""),
-        reporter=reporter,
-        own_domains=_own_domains(inbox.tenant_id, db),
-    )
-    values = {
-        "id": new_id(),
-        "created_at": clock.now(),
-        "tenant_id": inbox.tenant_id,
-        "inbox_id": inbox.id,
-        "domain_id": inbox.domain_id,
-        "trace": str(meta[traces.META]),
-        "recipient": recipient or "",
-        "reporter": reporter,
-        "verified": doubt is None,
-        "why_not": doubt and doubt.value,
-        "received_at": row.occurred_at,
-    }
-    statement = insert(Complaint).values(values)
-    given = ("reporter", "verified", "why_not", "received_at")
-    stored = db.scalar(
-        statement.on_conflict_do_update(
-            index_elements=["trace", "recipient"],
-            # A forged report that came first must not stand in the way of the true one.
-            set_={name: statement.excluded[name] for name in given},
-            where=~Complaint.verified & statement.excluded.verified,
-        ).returning(Complaint.id)
-    )
-    if stored is None:
-        return None
-    changes = {"verified": [None, doubt is None], "why_not": [None, doubt and doubt.value]}
-    audit.write(db, inbox.tenant_id, "complaint_recorded", "complaint", stored, changes)
-    return recipient if doubt is None else None
-
-
-def _own_domains(tenant_id: UUID, db: Session) -> Sequence[str]:
-    names = list(db.scalars(select(Domain.domain_name).where(Domain.tenant_id == tenant_id)))
-    company = db.scalar(select(Tenant.company_domain).where(Tenant.id == tenant_id))
-    return [*names, *([company] if company else [])]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -68,7 +69,7 @@ def turn_on(
         outbox.record(db, events.TenantSuspended(tenant_id=locked.id))
     locked.suspension_reason = reason
     audit.write(db, locked.id, "tenant_suspended", "tenant", locked.id, changes)
-    _decide(locked, DecisionAction.SUSPEND, reason, db, note, evidence)
+    decide(locked, DecisionAction.SUSPEND, reason, db, note, evidence)
     since = locked.suspended_at
     notices.owe(
         db,
@@ -107,7 +108,7 @@ def turn_off(
     locked.is_suspended, locked.suspension_reason, locked.suspended_at = False, None, None
     changes = {"is_suspended": [True, False], "suspension_reason": [str(reason), None]}
     audit.write(db, locked.id, "tenant_reinstated", "tenant", locked.id, changes)
-    _decide(locked, DecisionAction.REINSTATE, reason, db, note, evidence)
+    decide(locked, DecisionAction.REINSTATE, reason, db, note, evidence)
     outbox.record(db, events.TenantReinstated(tenant_id=locked.id))
     return locked
 
@@ -131,6 +132,7 @@ def warn(
             Decision.tenant_id == tenant.id,
             Decision.action == DecisionAction.WARN,
             Decision.reason == reason,
+            Decision.inbox_id.is_(None),
             Decision.created_at > clock.now() - WARN_AGAIN,
         )
         .limit(1)
@@ -140,8 +142,35 @@ def warn(
     audit.write(
         db, tenant.id, "tenant_warned", "tenant", tenant.id, {"reason": [None, str(reason)]}
     )
-    _decide(tenant, DecisionAction.WARN, reason, db, note, evidence)
+    decide(tenant, DecisionAction.WARN, reason, db, note, evidence)
     return True
+
+
+def decide(
+    tenant: Tenant,
+    action: DecisionAction,
+    reason: SuspensionReason,
+    db: Session,
+    note: str | None,
+    evidence: Mapping[str, Any] | None,
+    *,
+    inbox_id: UUID | None = None,
+) -> None:
+    """Put a decision down for good: what was decided, by whom, by which rules and on what."""
+    who = audit.actor()
+    db.add(
+        Decision(
+            tenant_id=tenant.id,
+            inbox_id=inbox_id,
+            action=action,
+            reason=reason,
+            evidence=dict(evidence or {}),
+            rule_version=suspensions.VERSION,
+            note=note,
+            actor_type=who.kind,
+            actor_id=who.id,
+        )
+    )
 
 
 def require_off(tenant: Tenant) -> None:
@@ -166,29 +195,6 @@ def told(tenant: Tenant, db: Session) -> Suspension | None:
     )
     reason = tenant.suspension_reason
     return Suspension(reason, tenant.suspended_at, suspensions.WHAT_TO_DO[reason], note)
-
-
-def _decide(
-    tenant: Tenant,
-    action: DecisionAction,
-    reason: SuspensionReason,
-    db: Session,
-    note: str | None,
-    evidence: Mapping[str, Any] | None,
-) -> None:
-    who = audit.actor()
-    db.add(
-        Decision(
-            tenant_id=tenant.id,
-            action=action,
-            reason=reason,
-            evidence=dict(evidence or {}),
-            rule_version=suspensions.VERSION,
-            note=note,
-            actor_type=who.kind,
-            actor_id=who.id,
-        )
-    )
 
 
 def _lock(tenant: Tenant, db: Session) -> Tenant:

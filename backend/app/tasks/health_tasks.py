@@ -18,7 +18,7 @@ from app.tasks.jobs import Again, task
 @task("health.check_abuse")
 def check_abuse(db: Session) -> None:
     """Warn or stop tenants whose bounces and complaints are too many."""
-    AbuseService.judge(db)
+    AbuseService.check(db)
 
 
 @task("health.plan_warmup")

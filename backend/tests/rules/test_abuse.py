@@ -102,17 +102,34 @@ def test_worse_figures_are_never_judged_milder(signals: Signals, name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("kind", "code", "classification", "hard"),
+    ("kind", "counter", "hard"),
     [
-        ("Bounce", 550, "InvalidRecipient", True),
-        ("OOB", 550, "InactiveMailbox", True),
-        ("Bounce", 450, "InvalidRecipient", False),
-        ("Bounce", 552, "QuotaIssues", False),
-        ("Bounce", 554, "SpamBlock", False),
-        ("AdminBounce", 551, "InvalidRecipient", False),
-        ("TransientFailure", 550, "InvalidRecipient", False),
-        ("Bounce", None, None, False),
+        ("Bounce", "unknown_users", True),
+        ("OOB", "hard_bounced", True),
+        ("Bounce", "soft_bounced", False),
+        ("Bounce", "blocked", False),
+        ("Expiration", "hard_bounced", False),
+        ("AdminBounce", None, False),
+        ("TransientFailure", None, False),
     ],
 )
-def test_hard_bounces(kind: str, code: int | None, classification: str | None, hard: bool) -> None:
-    assert abuse.is_hard_bounce(kind, code, classification) is hard
+def test_hard_bounces(kind: str, counter: str | None, hard: bool) -> None:
+    assert abuse.is_hard_bounce(kind, counter) is hard
+
+
+@pytest.mark.parametrize(
+    ("accepted", "unknown", "stop"),
+    [
+        (4, 4, None),
+        (5, 5, False),
+        (50, 5, False),
+        (51, 5, None),
+        (10, 10, True),
+        (50, 10, True),
+        (51, 10, False),
+        (0, 10, True),
+    ],
+)
+def test_storms(accepted: int, unknown: int, stop: bool | None) -> None:
+    found = abuse.storm(accepted, unknown)
+    assert (None if found is None else found.stop) is stop

@@ -98,6 +98,8 @@ class DecisionOut(Out):
     evidence: dict[str, Any]
     rule_version: str
     note: str | None
+    inbox_id: UUID | None
+    """null: it is about the tenant."""
     actor_type: str
     """operator, or system for what follows from a rule."""
     actor_id: UUID | None

@@ -62,6 +62,8 @@ class ComplaintOut(Out):
     domain_id: UUID
     recipient: str
     """Whom we sent the message to; empty when we know of no such message."""
+    feedback_type: str
+    """abuse, fraud, not-spam …, as the report says."""
     reporter: str | None
     """The enrolled domain that proved to have sent the report."""
     verified: bool

@@ -20,6 +20,7 @@ from app.database.models import (
     DeliveryEvent,
     InboxDay,
     Tenant,
+    TenantDay,
 )
 from app.rules import abuse, traces
 
@@ -31,16 +32,37 @@ class Counts:
     accepted: int
     deferred: int
     bounced: int
+    """What receivers refused for good; not what we took out of the queue ourselves."""
+    unknown_users: int
 
 
 def of_day(db: Session, inbox_ids: Sequence[UUID], day: date) -> dict[UUID, Counts]:
     """By inbox; one about which nothing was recorded on `day` is missing."""
-    rows = db.execute(
-        select(InboxDay.inbox_id, InboxDay.accepted, InboxDay.deferred, InboxDay.bounced).where(
-            InboxDay.inbox_id.in_(inbox_ids), InboxDay.day == day
-        )
+    bounced = (
+        InboxDay.soft_bounced + InboxDay.hard_bounced + InboxDay.unknown_users + InboxDay.blocked
     )
-    return {id_: Counts(accepted, deferred, bounced) for id_, accepted, deferred, bounced in rows}
+    rows = db.execute(
+        select(
+            InboxDay.inbox_id, InboxDay.accepted, InboxDay.deferred, bounced, InboxDay.unknown_users
+        ).where(InboxDay.inbox_id.in_(inbox_ids), InboxDay.day == day)
+    )
+    return {id_: Counts(*counts) for id_, *counts in rows}
+
+
+def decided_on(db: Session, inbox_id: UUID, action: DecisionAction, day: date) -> bool:
+    """Whether this was decided about the inbox on `day` already."""
+    begin = datetime.combine(day, time.min, UTC)
+    found = db.scalar(
+        select(Decision.id)
+        .where(
+            Decision.inbox_id == inbox_id,
+            Decision.action == action,
+            Decision.created_at >= begin,
+            Decision.created_at < begin + timedelta(days=1),
+        )
+        .limit(1)
+    )
+    return found is not None
 
 
 def complaints_of_day(db: Session, inbox_ids: Sequence[UUID], day: date) -> dict[UUID, int]:
@@ -59,24 +81,22 @@ def complaints_of_day(db: Session, inbox_ids: Sequence[UUID], day: date) -> dict
     return {id_: count for id_, count in rows}
 
 
-def recipient_of(db: Session, inbox_id: UUID, token: str, key: str, since: datetime) -> str | None:
-    """Whom the message that bears the trace `token` was sent to; None when there was none.
+def recipient_of(db: Session, inbox_id: UUID, token: str, since: datetime) -> str | None:
+    """Whom the message was sent to that `inbox_id` handed in since then, by its trace.
 
-    Looks at what the inbox handed in from `since` on: a token holds no id that could be looked up,
-    only a hash of one.
+    None when nothing is recorded of such a message.
     """
-    wanted = token.replace(".", "")
-    rows = db.execute(
-        select(DeliveryEvent.message_id, DeliveryEvent.recipient).where(
-            DeliveryEvent.inbox_id == inbox_id,
-            DeliveryEvent.occurred_at >= since,
+    recipient = db.scalar(
+        select(DeliveryEvent.recipient)
+        .where(
+            DeliveryEvent.trace == traces.normal(token),
             DeliveryEvent.event_type == "Reception",
+            DeliveryEvent.occurred_at >= since,
+            DeliveryEvent.inbox_id == inbox_id,
         )
+        .limit(1)
     )
-    for message_id, recipient in rows:
-        if traces.make(key, inbox_id, message_id).replace(".", "") == wanted:
-            return str(recipient).lower()
-    return None
+    return None if recipient is None else recipient.lower()
 
 
 def of_tenants(
@@ -98,12 +118,13 @@ def of_tenants(
         .subquery()
     )
     first = now.date() - timedelta(days=abuse.RATE_DAYS - 1)
-    later = begun.c.at.is_(None) | (InboxDay.day > func.date(func.timezone("UTC", begun.c.at)))
+    later = begun.c.at.is_(None) | (TenantDay.day > func.date(func.timezone("UTC", begun.c.at)))
+    dead = TenantDay.hard_bounced + TenantDay.unknown_users
     counts = db.execute(
-        select(InboxDay.tenant_id, func.sum(InboxDay.accepted), func.sum(InboxDay.bounced))
-        .join(begun, begun.c.id == InboxDay.tenant_id)
-        .where(InboxDay.day >= first, later)
-        .group_by(InboxDay.tenant_id)
+        select(TenantDay.tenant_id, func.sum(TenantDay.accepted), func.sum(dead))
+        .join(begun, begun.c.id == TenantDay.tenant_id)
+        .where(TenantDay.day >= first, later)
+        .group_by(TenantDay.tenant_id)
     )
     recent = Complaint.received_at >= now - timedelta(days=abuse.RATE_DAYS)
     people = func.count(func.distinct(Complaint.recipient))
