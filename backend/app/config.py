@@ -109,6 +109,16 @@ class KumoSettings(_Group):
     reporters: CommaList = Field(default=[])
 
 
+class BlocklistSettings(_Group):
+    """Which DNS blocklists are asked, and about which addresses; none by default."""
+
+    model_config = _config("DNSBL_")
+
+    domain_zones: CommaList = Field(default=[], repr=False)
+    address_zones: CommaList = Field(default=[], repr=False)
+    addresses: CommaList = Field(default=[])
+
+
 class PricingSettings(_Group):
     """Retail price of a name = (registrar's price + ICANN fee) * (1 + margin) + fixed part."""
 
@@ -159,6 +169,7 @@ class Settings(_Group):
     registrant: RegistrantSettings = Field(default_factory=RegistrantSettings)
     cloudflare: CloudflareSettings = Field(default_factory=CloudflareSettings)
     kumo: KumoSettings = Field(default_factory=KumoSettings)
+    blocklists: BlocklistSettings = Field(default_factory=BlocklistSettings)
     pricing: PricingSettings = Field(default_factory=PricingSettings)
 
     @property

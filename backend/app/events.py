@@ -225,6 +225,11 @@ class AbuseCheckDue(Event):
 
 
 @dataclass(frozen=True)
+class BlocklistsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class MailPlaneCheckDue(Event):
     pass
 

@@ -16,7 +16,7 @@ from app.integrations.kumo_client import KumoClient
 from app.integrations.mailer import SMTPMailer
 from app.integrations.namecheap_client import NamecheapClient
 from app.integrations.stripe_client import StripeGateway
-from app.rules import abuse
+from app.rules import abuse, blocklists
 from app.utils import monitoring, security
 
 
@@ -99,6 +99,8 @@ def build_providers(settings: Settings) -> ports.Providers:
             audit_heads_file=settings.audit_heads_file,
             trace_key=settings.kumo.trace_key.get_secret_value(),
             reporters=tuple(settings.kumo.reporters) or abuse.REPORTERS,
+            blocklists=_blocklists(settings),
+            sending_addresses=tuple(settings.blocklists.addresses),
             automatic_capture=settings.stripe.domain_capture == "automatic",
             alert_email=settings.alert_email,
         ),
@@ -134,3 +136,11 @@ def build_providers(settings: Settings) -> ports.Providers:
         mailer=SMTPMailer(url=settings.smtp_url, sender=settings.mail_from),
         closing=(http.close, redis.close, payments.close),
     )
+
+
+def _blocklists(settings: Settings) -> tuple[blocklists.Blocklist, ...]:
+    zones = {
+        blocklists.Kind.DOMAIN: settings.blocklists.domain_zones,
+        blocklists.Kind.ADDRESS: settings.blocklists.address_zones,
+    }
+    return tuple(blocklists.blocklist(zone, kind) for kind in zones for zone in zones[kind])

@@ -164,6 +164,10 @@ def _sandbox_groups(
     mail = {
         "KUMO_ADMIN_URLS": f"{sandbox_url}/kumomta",
         "KUMO_REPORTERS": "gmail.test,outlook.test,yahoo.test,corp.test",
+        "DNSBL_DOMAIN_ZONES": "dbl.test",
+        "DNSBL_ADDRESS_ZONES": "dnsbl.test",
+        # The sandbox's node sends from 127.0.0.1, which no list may hold.
+        "DNSBL_ADDRESSES": "192.0.2.25",
         "MAIL_ZONE": "mta.inboxgrove.test",
         "SUBMISSION_HOST": HOST,
         "SMTP_URL": f"smtp://{HOST}:{ports[MX]}",

@@ -28,6 +28,7 @@ from app.integrations.payments import (
     SubscriptionState,
     WebhookEvent,
 )
+from app.rules.blocklists import Blocklist
 
 # What of Stripe is told here as well, so that services ask one module.
 __all__ = [
@@ -341,6 +342,10 @@ class Platform:
     """Of the tokens by which returned mail is known; without it no report is believed."""
     reporters: tuple[str, ...] = ()
     """Domains whose complaint reports count."""
+    blocklists: tuple[Blocklist, ...] = ()
+    """Which are asked."""
+    sending_addresses: tuple[str, ...] = ()
+    """Those of the relay that blocklists are asked about."""
     automatic_capture: bool = False
     """Whether a domain's price is charged at once and refunded on failure, instead of held."""
     alert_email: str = ""

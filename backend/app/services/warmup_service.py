@@ -22,9 +22,10 @@ from app.database.models import (
     WarmupDay,
     new_id,
 )
-from app.database.queries import signals
+from app.database.queries import signals, standings
 from app.integrations import ports
 from app.rules import plans, warmup
+from app.rules.blocklists import Blocklist, Kind
 from app.services.directory_service import DirectoryService
 
 BLOCK = 1_000
@@ -59,13 +60,20 @@ class Warmup:
 
 class WarmupService:
     @staticmethod
-    def step(tenant_id: UUID, db: Session, *, mail: ports.MailPlatform | None = None) -> int:
+    def step(
+        tenant_id: UUID,
+        db: Session,
+        *,
+        mail: ports.MailPlatform | None = None,
+        lists: Sequence[Blocklist] = (),
+    ) -> int:
         """Give the next inboxes of a tenant today's limit; how many, 0 when all have it.
 
         Today's limit follows from what was recorded until yesterday. Repeating changes nothing: a
         day is decided once.
         """
         mail = mail or ports.current().mail
+        lists = lists or ports.current().platform.blocklists
         tenant = db.get(Tenant, tenant_id, with_for_update=True)
         if tenant is None:
             return 0
@@ -74,7 +82,7 @@ class WarmupService:
         if not inboxes:
             return 0
         cap = plans.plan(tenant.subscription_tier).inbox_daily_cap
-        inputs = _inputs(db, inboxes, cap, today)
+        inputs = _inputs(db, inboxes, cap, today, lists)
         steps = [warmup.step(each) for each in inputs]
         _store(db, tenant_id, today, inboxes, inputs, steps)
         changed = _apply(db, tenant_id, inboxes, steps)
@@ -177,11 +185,20 @@ def _undecided(db: Session, tenant_id: UUID, today: date) -> Sequence[Inbox]:
     ).all()
 
 
-def _inputs(db: Session, inboxes: Sequence[Inbox], cap: int, today: date) -> list[warmup.Inputs]:
+def _inputs(
+    db: Session,
+    inboxes: Sequence[Inbox],
+    cap: int,
+    today: date,
+    lists: Sequence[Blocklist],
+) -> list[warmup.Inputs]:
     ids, yesterday = [inbox.id for inbox in inboxes], today - ONE_DAY
     counted = signals.of_day(db, ids, yesterday)
     complained = signals.complaints_of_day(db, ids, yesterday)
-    aligned = _aligned(db, {inbox.domain_id for inbox in inboxes})
+    domain_ids = {inbox.domain_id for inbox in inboxes}
+    aligned = _aligned(db, domain_ids)
+    asked = [each.name for each in lists if each.kind == Kind.DOMAIN]
+    listed = standings.listings(db, sorted(domain_ids), asked, clock.now())
     found = []
     for inbox in inboxes:
         counts = counted.get(inbox.id)
@@ -195,7 +212,7 @@ def _inputs(db: Session, inboxes: Sequence[Inbox], cap: int, today: date) -> lis
                 deferred=None if counts is None else counts.deferred,
                 bounced=None if counts is None else counts.bounced,
                 complaints=complained.get(inbox.id, 0),
-                listing=warmup.Listing.UNCHECKED,
+                listing=listed[inbox.domain_id],
                 aligned=aligned.get(inbox.domain_id),
             )
         )

@@ -11,6 +11,7 @@ from app import events
 from app.database import outbox
 from app.database.models import Tenant
 from app.services.abuse_service import AbuseService
+from app.services.listing_service import ListingService
 from app.services.warmup_service import WarmupService
 from app.tasks.jobs import Again, task
 
@@ -19,6 +20,14 @@ from app.tasks.jobs import Again, task
 def check_abuse(db: Session) -> None:
     """Warn or stop tenants whose bounces and complaints are too many."""
     AbuseService.check(db)
+
+
+@task("health.ask_blocklists")
+def ask_blocklists(db: Session) -> Again | None:
+    """Ask about a block of domains and addresses at a time; confirmed listings stop tenants."""
+    if ListingService.look(db):
+        return Again(0, "more domains may not have been asked about")
+    return None
 
 
 @task("health.plan_warmup")

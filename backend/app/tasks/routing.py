@@ -51,6 +51,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.BooksDue: ("billing.reconcile",),
         e.HoldsDue: ("billing.release_stale_holds",),
         e.AbuseCheckDue: ("health.check_abuse",),
+        e.BlocklistsDue: ("health.ask_blocklists",),
         e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),

@@ -19,6 +19,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.BooksDue, timedelta(days=1)),
     (events.WarmupDue, timedelta(days=1)),
     (events.AbuseCheckDue, timedelta(minutes=5)),
+    (events.BlocklistsDue, timedelta(minutes=15)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),
     (events.AuditHeadsDue, timedelta(hours=1)),
     (events.HousekeepingDue, timedelta(hours=6)),

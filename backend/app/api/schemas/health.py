@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from uuid import UUID
 
+from pydantic import Field
+
 from app.api.schemas.base import Instant, Out
 
 
@@ -70,3 +72,41 @@ class ComplaintOut(Out):
     """Whether it counts."""
     why_not: str | None
     received_at: Instant
+
+
+class StandingOut(Out):
+    blocklist: str = Field(validation_alias="zone")
+    state: str = Field(validation_alias="present")
+    """listed, clear, or unknown: what it says cannot be known now."""
+    last_known: str | None
+    """listed or clear, by the last answer that could be believed; null when there was none."""
+    codes: str
+    """What the list answered."""
+    since: Instant
+    """Of the last known state."""
+    looked_at: Instant | None
+    """When the list gave an answer that can be believed."""
+    trouble: str | None
+    """Why the state cannot be known."""
+    confirmed_at: Instant | None
+    """When a second look bore the listing out; before that nothing follows from it but caution."""
+    ended_at: Instant | None
+
+
+class DomainStandingOut(StandingOut):
+    domain_id: UUID
+
+
+class AddressStandingOut(StandingOut):
+    address: str
+
+
+class BlacklistsOut(Out):
+    lists: list[str]
+    """Those that this installation asks."""
+    domains: list[DomainStandingOut]
+    """What each list says of each domain now."""
+    addresses: list[AddressStandingOut]
+    """What each list says of the addresses that the mail of all tenants leaves from."""
+    past: list[DomainStandingOut]
+    """Up to 100 listings of domains that have ended, the latest first."""

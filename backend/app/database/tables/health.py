@@ -77,6 +77,15 @@ class Standing:
     """When a second look bore the listing out."""
     ended_at: Mapped[datetime | None]
 
+    @property
+    def last_known(self) -> str | None:
+        return None if self.looked_at is None else self.state
+
+    @property
+    def present(self) -> str:
+        """The state, as far as it can be known now."""
+        return "unknown" if self.trouble is not None else self.state
+
 
 class DomainStanding(Standing, TenantOwned, Base):
     __tablename__ = "domain_standings"
