@@ -191,6 +191,11 @@ class TenantWarmupDue(TenantEvent):
     pass
 
 
+@dataclass(frozen=True)
+class TenantScoresDue(TenantEvent):
+    pass
+
+
 # Facts of the calendar; tasks/schedule.py says how often each comes true.
 
 
@@ -226,6 +231,11 @@ class AbuseCheckDue(Event):
 
 @dataclass(frozen=True)
 class BlocklistsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class ScoresDue(Event):
     pass
 
 

@@ -11,6 +11,7 @@ from app import events
 from app.database import outbox
 from app.database.models import Tenant
 from app.services.abuse_service import AbuseService
+from app.services.health_service import HealthService
 from app.services.listing_service import ListingService
 from app.services.warmup_service import WarmupService
 from app.tasks.jobs import Again, task
@@ -28,6 +29,19 @@ def ask_blocklists(db: Session) -> Again | None:
     if ListingService.look(db):
         return Again(0, "more domains may not have been asked about")
     return None
+
+
+@task("health.plan_scores")
+def plan_scores(db: Session) -> None:
+    """A job of its own for each tenant that has inboxes."""
+    for tenant_id in db.scalars(select(Tenant.id).where(Tenant.inboxes_count > 0)):
+        outbox.record(db, events.TenantScoresDue(tenant_id=tenant_id))
+
+
+@task("health.score_inboxes")
+def score_inboxes(db: Session, tenant_id: UUID) -> None:
+    """Store the present health of every inbox of a tenant."""
+    HealthService.refresh(tenant_id, db)
 
 
 @task("health.plan_warmup")

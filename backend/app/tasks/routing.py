@@ -41,6 +41,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.InboxesProvisioned: ("provisioning.publish_inboxes",),
         e.InboxChanged: ("provisioning.publish_inbox",),
         e.TenantWarmupDue: ("health.warm_up",),
+        e.TenantScoresDue: ("health.score_inboxes",),
         # Kill switch
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant",),
@@ -52,6 +53,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.HoldsDue: ("billing.release_stale_holds",),
         e.AbuseCheckDue: ("health.check_abuse",),
         e.BlocklistsDue: ("health.ask_blocklists",),
+        e.ScoresDue: ("health.plan_scores",),
         e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),

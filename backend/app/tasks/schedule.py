@@ -20,6 +20,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.WarmupDue, timedelta(days=1)),
     (events.AbuseCheckDue, timedelta(minutes=5)),
     (events.BlocklistsDue, timedelta(minutes=15)),
+    (events.ScoresDue, timedelta(hours=1)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),
     (events.AuditHeadsDue, timedelta(hours=1)),
     (events.HousekeepingDue, timedelta(hours=6)),

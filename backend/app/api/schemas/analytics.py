@@ -28,6 +28,8 @@ class OverviewOut(Out):
     domains: dict[str, int]
     """By status."""
     inboxes: dict[str, int]
+    health_score: int
+    """0 to 100; /analytics/health explains it."""
     today: CountsOut
     last_7_days: CountsOut
     last_30_days: CountsOut

@@ -110,3 +110,41 @@ class BlacklistsOut(Out):
     """What each list says of the addresses that the mail of all tenants leaves from."""
     past: list[DomainStandingOut]
     """Up to 100 listings of domains that have ended, the latest first."""
+
+
+class DeductionOut(Out):
+    rule: str
+    points: int
+    figure: float
+    """A share of the messages, or 1 for what is or is not."""
+    full_at: float
+    """The figure at which the rule takes all the points that it can."""
+    meaning: str
+
+
+class HealthInputsOut(Out):
+    """Counts of the last `days` days."""
+
+    accepted: int
+    delivered: int
+    deferred: int
+    hard_bounced: int
+    unknown_users: int
+    soft_bounced: int
+    blocked: int
+    complaints: int
+    """Different recipients with a verified complaint."""
+    listing: str
+    """listed, clear, unknown, or unchecked."""
+    aligned: bool | None
+    """Whether SPF, DKIM and DMARC were found as they must be; null: not known yet."""
+
+
+class HealthOut(Out):
+    score: int
+    """100 less the points of the deductions, at least 0."""
+    deductions: list[DeductionOut]
+    """The gravest first."""
+    inputs: HealthInputsOut
+    days: int
+    rule_version: str

@@ -18,6 +18,7 @@ from app.database.models import Inbox
 from app.database.queries import analytics as queries
 from app.rules import plans
 from app.rules.permissions import Permission
+from app.services.health_service import HealthService
 from app.services.subscription_service import SubscriptionService
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
@@ -31,7 +32,7 @@ To = Annotated[Day | None, Query(description="Last day (UTC), included.")]
 
 
 @router.get("/overview", response_model=Envelope[s.OverviewOut], **_READ)
-def overview(db: DB) -> Any:
+def overview(tenant: CurrentTenant, db: DB) -> Any:
     """The state of things on one screen."""
     today = clock.now().date()
     domains, inboxes = queries.by_status(db)
@@ -39,6 +40,7 @@ def overview(db: DB) -> Any:
         {
             "domains": domains,
             "inboxes": inboxes,
+            "health_score": HealthService.of_tenant(tenant, db).score,
             "today": queries.totals(db, today, today),
             "last_7_days": queries.totals(db, today - timedelta(days=6), today),
             "last_30_days": queries.totals(db, today - timedelta(days=29), today),

@@ -1,25 +1,48 @@
-"""What others say about a tenant's mail: complaints and blocklists."""
+"""How a tenant stands: its health, complaints, and what blocklists say."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter
 from sqlalchemy import select
 
 from app.api.cursors import Cursor, Limit, seal, unseal
-from app.api.deps import DB, requires
+from app.api.deps import DB, CurrentTenant, requires
 from app.api.responses import Envelope, Page, ok, page
 from app.api.schemas import health as s
 from app.database.models import Complaint
 from app.database.queries import pages, standings
 from app.integrations import ports
 from app.rules.permissions import Permission
+from app.services.health_service import HealthService
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
 
 _PAST = 100
 """Ended listings in one answer."""
+
+
+_READ = requires(Permission.ANALYTICS_READ)
+
+
+@router.get("/health", response_model=Envelope[s.HealthOut], **_READ)
+def tenant_health(tenant: CurrentTenant, db: DB) -> Any:
+    """The health of all mail of this tenant, and what it follows from."""
+    return ok(HealthService.of_tenant(tenant, db))
+
+
+@router.get("/domains/{domain_id}/health", response_model=Envelope[s.HealthOut], **_READ)
+def domain_health(domain_id: UUID, db: DB) -> Any:
+    """The health of one domain, and what it follows from."""
+    return ok(HealthService.of_domain(domain_id, db))
+
+
+@router.get("/inboxes/{inbox_id}/health", response_model=Envelope[s.HealthOut], **_READ)
+def inbox_health(inbox_id: UUID, db: DB) -> Any:
+    """The health of one inbox, and what it follows from."""
+    return ok(HealthService.of_inbox(inbox_id, db))
 
 
 @router.get(

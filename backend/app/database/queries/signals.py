@@ -5,9 +5,10 @@ The only place that knows which roll-ups hold it. Each call sees the rows of the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, true
@@ -18,11 +19,12 @@ from app.database.models import (
     Decision,
     DecisionAction,
     DeliveryEvent,
+    DomainDay,
     InboxDay,
     Tenant,
     TenantDay,
 )
-from app.rules import abuse, traces
+from app.rules import abuse, health, traces
 
 
 @dataclass(frozen=True)
@@ -144,4 +146,43 @@ def of_tenants(
     for id_, lately, long in complaints:
         known = found.get(id_, abuse.Signals())
         found[id_] = replace(known, complainers=lately, complainers_long=long)
+    return found
+
+
+_HEALTH: Mapping[str, tuple[Any, Any, Any]] = {
+    "inbox": (InboxDay, InboxDay.inbox_id, Complaint.inbox_id),
+    "domain": (DomainDay, DomainDay.domain_id, Complaint.domain_id),
+    "tenant": (TenantDay, TenantDay.tenant_id, Complaint.tenant_id),
+}
+"""By level: the roll-up, whose it is, and whose a complaint is."""
+
+_COUNTED = (
+    "accepted", "delivered", "deferred", "hard_bounced", "unknown_users", "soft_bounced", "blocked",
+)  # fmt: skip
+
+
+def health_of(
+    db: Session, level: str, ids: Sequence[UUID], since: date
+) -> dict[UUID, health.Inputs]:
+    """Counts of each inbox, domain or tenant from the day `since` on; without any it is missing."""
+    table, key, complained_of = _HEALTH[level]
+    sums = [func.sum(getattr(table, name)).label(name) for name in _COUNTED]
+    rows = db.execute(
+        select(key.label("id"), *sums).where(key.in_(ids), table.day >= since).group_by(key)
+    )
+    found: dict[UUID, health.Inputs] = {}
+    for row in rows:
+        counts: dict[str, Any] = {name: int(getattr(row, name)) for name in _COUNTED}
+        found[row.id] = health.Inputs(**counts)
+    people = db.execute(
+        select(complained_of, func.count(func.distinct(Complaint.recipient)))
+        .where(
+            complained_of.in_(ids),
+            Complaint.verified,
+            Complaint.received_at >= datetime.combine(since, time.min, UTC),
+        )
+        .group_by(complained_of)
+    )
+    for id_, count in people:
+        found[id_] = replace(found.get(id_, health.Inputs()), complaints=count)
     return found
