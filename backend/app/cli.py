@@ -195,7 +195,9 @@ def ops(context: typer.Context) -> None:
     """Look after a running system: reconcile, invariants, outbox, audit-verify, kill, unkill."""
     _adopt_running_stack()
     from app.ops import ops_app
+    from app.ops_appeals import appeals_app
 
+    ops_app.add_typer(appeals_app, name="appeals")
     _pass_on(ops_app, "ops", context.args)
 
 

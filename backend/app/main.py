@@ -21,6 +21,7 @@ from app.api.v1 import (
     auth,
     billing,
     data_export,
+    decisions,
     domains,
     health,
     infrastructure,
@@ -138,8 +139,9 @@ def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
     people = (auth, passwords, two_factor, team, api_keys, data_export)
     mail = (infrastructure, warmup, analytics, health)
-    for area in (*people, billing, domains, *mail, audit_log, admin):
+    for area in (*people, billing, domains, *mail, decisions, audit_log, admin):
         router.include_router(area.router)
+    router.include_router(decisions.admin_router)
     return router
 
 

@@ -13,6 +13,9 @@ from tests.security.operations import Operation
 DOOR = {
     # Read why.
     "GET /auth/me",
+    "GET /decisions",
+    # Object.
+    "POST /decisions/{decision_id}/appeal",
     # Pay.
     "GET /billing/subscription",
     "GET /billing/payment-methods",
@@ -55,6 +58,8 @@ SHOWN_LATELY = {
 """What credentials must have been shown for in the last 15 minutes."""
 
 OPERATORS_SHOW_LATELY = {
+    "POST /admin/appeals/{appeal_id}/reverse",
+    "POST /admin/appeals/{appeal_id}/uphold",
     "POST /admin/jobs/{job_id}/replay",
     "POST /admin/tenants/{tenant_id}/reinstate",
     "POST /admin/tenants/{tenant_id}/suspend",
@@ -94,6 +99,7 @@ PEOPLE_ONLY = {
     "POST /auth/change-password",
     "POST /auth/reauthenticate",
     "POST /auth/users",
+    "POST /decisions/{decision_id}/appeal",
 }
 """No API key opens these: a leaked key must not make keys, invite people or change sign-ins."""
 

@@ -113,7 +113,9 @@ def of_tenants(
         select(Tenant.id, func.max(Decision.created_at).label("at"))
         .outerjoin(
             Decision,
-            (Decision.tenant_id == Tenant.id) & (Decision.action == DecisionAction.REINSTATE),
+            (Decision.tenant_id == Tenant.id)
+            & (Decision.action == DecisionAction.REINSTATE)
+            & Decision.inbox_id.is_(None),
         )
         .where(chosen)
         .group_by(Tenant.id)

@@ -92,7 +92,9 @@ def reinstated_at(db: Session, tenant_id: UUID) -> datetime | None:
     """When the tenant was last let back in."""
     return db.scalar(
         select(func.max(Decision.created_at)).where(
-            Decision.tenant_id == tenant_id, Decision.action == DecisionAction.REINSTATE
+            Decision.tenant_id == tenant_id,
+            Decision.action == DecisionAction.REINSTATE,
+            Decision.inbox_id.is_(None),
         )
     )
 
