@@ -154,6 +154,8 @@ class Settings(_Group):
     mail_from: str = "InboxGrove <noreply@inboxgrove.test>"
     # Who is written to when a person must look: disputes, losses, drift.
     alert_email: str = ""
+    # Not less than reports about a mail take to come.
+    delivery_events_days: int = Field(default=90, ge=31)
     rate_limit_requests_per_minute: int = 60
     rate_limit_requests_per_hour: int = 1000
     access_token_minutes: int = 15

@@ -250,5 +250,10 @@ class AuditHeadsDue(Event):
 
 
 @dataclass(frozen=True)
+class DeliveryDaysDue(Event):
+    """Tables for the events of the next days are to be made, old ones dropped."""
+
+
+@dataclass(frozen=True)
 class HousekeepingDue(Event):
     pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -103,6 +104,7 @@ def build_providers(settings: Settings) -> ports.Providers:
             sending_addresses=tuple(settings.blocklists.addresses),
             automatic_capture=settings.stripe.domain_capture == "automatic",
             alert_email=settings.alert_email,
+            keep_events=timedelta(days=settings.delivery_events_days),
         ),
         payments=payments,
         registrar=NamecheapClient(

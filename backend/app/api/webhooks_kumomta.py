@@ -20,6 +20,7 @@ from app.database.patience import ANSWER_SECONDS
 from app.database.queries import ingest
 from app.database.session import ALL_TENANTS, transaction
 from app.errors import Invalid, TooLarge, Unavailable
+from app.integrations import ports
 from app.rules import records
 from app.services.abuse_service import AbuseService
 from app.utils import monitoring
@@ -46,16 +47,17 @@ async def receive_records(request: Request) -> JSONResponse:
     """Store a batch of log records, each once. 200 only when all of it is durable.
 
     Body: {"records": [{"event_id", "node", "record": {…}}]}. A node keeps and repeats what was
-    answered with 429 or 5xx. `repeated` were there before, or are about a
-    tenant that is not; `out_of_range` are older than the events
-    that are kept, or more than a day ahead; `ignored` are about no tenant.
+    answered with 429 or 5xx. `repeated` were there before, or are about a tenant that is not;
+    `out_of_range` are older than the events that are kept, or more than a day ahead; `ignored` are
+    about no tenant.
     """
     require_node(request)
     batch = _parse(await _body(request))
     rows = [row for item in batch if (row := _row(item)) is not None]
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            outcome = await ingest.store(request.app.state.ingest_pool, rows)
+            keep = ports.current().platform.keep_events
+            outcome = await ingest.store(request.app.state.ingest_pool, rows, keep)
     except (psycopg.OperationalError, PoolTimeout, TimeoutError) as error:
         raise Unavailable from error
     # Also of repeated records: what failed here the first time is done now.

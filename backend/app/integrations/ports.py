@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -350,6 +350,8 @@ class Platform:
     """Whether a domain's price is charged at once and refunded on failure, instead of held."""
     alert_email: str = ""
     """Who is written to when a person must look; nobody when empty."""
+    keep_events: timedelta = timedelta(days=90)
+    """How long single events of mail are kept; what they count for stays."""
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),
+        e.DeliveryDaysDue: ("delivery.turn_days",),
         e.HousekeepingDue: ("monitoring.housekeeping",),
     }.items()
 }
@@ -89,6 +90,7 @@ what people are told about the safety of their own account."""
 QUEUES: dict[str, str] = {
     "accounts": "default",
     "billing": "money",
+    "delivery": "default",
     "domains": "money",
     "provisioning": "provision",
     "monitoring": "default",

@@ -23,6 +23,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.ScoresDue, timedelta(hours=1)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),
     (events.AuditHeadsDue, timedelta(hours=1)),
+    (events.DeliveryDaysDue, timedelta(hours=6)),
     (events.HousekeepingDue, timedelta(hours=6)),
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -71,7 +71,10 @@ def deliverability(
     to: To = None,
     group_by: Annotated[Literal["day", "domain", "inbox", "provider"], Query()] = "day",
 ) -> Any:
-    """What became of the mail, by day, domain, inbox or recipients' domain; 30 days by default."""
+    """What became of the mail, by day, domain, inbox or receivers; 30 days by default.
+
+    Days are those on which things happened, not those on which the mail was accepted.
+    """
     since, until = _period(from_day, to)
     return ok(
         {
@@ -95,7 +98,7 @@ def inbox_report(inbox_id: UUID, db: DB, from_day: From = None, to: To = None) -
         {
             "inbox": inbox,
             "totals": queries.totals(db, since, until, inbox_id=inbox_id),
-            "days": queries.grouped(db, since, until, "day", inbox_id=inbox_id),
+            "days": queries.of_inbox(db, since, until, inbox_id),
         }
     )
 

@@ -10,26 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from app import clock
+from app.database.queries.delivery_days import SLACK
 from app.database.role import AS_RUNTIME
 from app.rules.records import KINDS, EventRow
 
 Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
-
-KEEP: Final = timedelta(days=90)
-"""How long single events are kept; the counts stay."""
-
-SLACK: Final = timedelta(days=1)
-"""How far a node's clock may be ahead, and how much longer than KEEP a day is there.
-
-Longer than any transaction: no batch that is just being stored can bring a dropped day back.
-"""
 
 _COPIED = (
     "natural_key", "tenant_id", "inbox_id", "event_type", "occurred_at", "message_id", "trace",
@@ -138,7 +130,7 @@ class Outcome:
     stored: int
     """Records that were new."""
     out_of_range: int
-    """Records older than KEEP or from the future, which are neither stored nor counted."""
+    """Records older than what is kept or from the future, which are neither stored nor counted."""
 
 
 def open_pool(conninfo: str, *, size: int, options: Mapping[str, Any] | None = None) -> Pool:
@@ -160,10 +152,14 @@ async def _configure(connection: Connection) -> None:
     await connection.commit()
 
 
-async def store(pool: Pool, rows: Sequence[EventRow]) -> Outcome:
-    """Store each record once and move its counters; all or nothing."""
+async def store(pool: Pool, rows: Sequence[EventRow], keep: timedelta) -> Outcome:
+    """Store each record once and move its counters; all or nothing.
+
+    `keep` is how long single events are kept. What is older was counted and dropped: whether a
+    record of that time is new can no more be told.
+    """
     today = clock.now().date()
-    first, last = today - KEEP, today + SLACK
+    first, last = today - keep, today + SLACK
     within = {row.natural_key: row for row in rows if first <= row.occurred_at.date() <= last}
     refused = sum(not first <= row.occurred_at.date() <= last for row in rows)
     if not within:
@@ -197,4 +193,5 @@ _fields = attrgetter(*_COPIED, "provider.value", "counter", "class_counter")
 
 def _staged(row: EventRow) -> tuple[Any, ...]:
     """The values of _STAGED."""
-    return _fields(row)  # type: ignore[no-any-return]
+    values: tuple[Any, ...] = _fields(row)
+    return values
