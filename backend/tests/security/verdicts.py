@@ -61,6 +61,7 @@ OPERATORS_SHOW_LATELY = {
     "POST /admin/appeals/{appeal_id}/reverse",
     "POST /admin/appeals/{appeal_id}/uphold",
     "POST /admin/jobs/{job_id}/replay",
+    "POST /admin/tenants/{tenant_id}/bounce-queue",
     "POST /admin/tenants/{tenant_id}/reinstate",
     "POST /admin/tenants/{tenant_id}/suspend",
 }
@@ -107,6 +108,8 @@ NEEDS_ENTITLEMENT = {"POST /billing/domain-purchase-intent", "POST /infrastructu
 """Refused once a trial is over, until somebody pays."""
 
 OTHERWISE = {
+    # Nobody here is suspended.
+    "POST /admin/tenants/{tenant_id}/bounce-queue": {409},
     # Nobody here has a card on file, a subscription or an open invoice.
     "POST /billing/upgrade": {402},
     "GET /billing/upgrade/preview": {200, 402, 409},
