@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -18,6 +19,9 @@ from app.database.queries import signals
 from app.integrations import ports
 from app.rules import abuse, traces
 from app.rules.records import EventRow
+
+KEEP = timedelta(days=90)
+"""As long as the metadata of messages."""
 
 BLOCK = 500
 """Reports that are looked at again in one transaction."""
@@ -99,6 +103,14 @@ def reconsider(db: Session) -> dict[UUID, set[str]]:
         if doubt is None:
             found.setdefault(row.tenant_id, set()).add(recipient)
     return found
+
+
+def forget(db: Session) -> None:
+    """Drop reports as old as the oldest event that is kept: they name people."""
+    db.execute(
+        delete(Complaint).where(Complaint.received_at < clock.now() - KEEP),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _is_known(trace: str, recipient: str, db: Session) -> bool:

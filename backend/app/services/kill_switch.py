@@ -20,6 +20,7 @@ from app.database.models import (
     NoticeKind,
     SuspensionReason,
     Tenant,
+    new_id,
 )
 from app.rules import suspensions
 from app.services import notices
@@ -156,10 +157,17 @@ def decide(
     *,
     inbox_id: UUID | None = None,
 ) -> None:
-    """Put a decision down for good: what was decided, by whom, by which rules and on what."""
-    who = audit.actor()
+    """Put a decision down for good: what was decided, by whom, by which rules and on what.
+
+    Of a warning, and of an inbox that was paused, the tenant is written; `turn_on` writes itself.
+    """
+    who, id_ = audit.actor(), new_id()
+    if action in {DecisionAction.WARN, DecisionAction.PAUSE} and note is not None:
+        paused = int(action == DecisionAction.PAUSE)
+        notices.owe(db, tenant.id, NoticeKind.WARNED, str(id_), note=note, paused=paused)
     db.add(
         Decision(
+            id=id_,
             tenant_id=tenant.id,
             inbox_id=inbox_id,
             action=action,

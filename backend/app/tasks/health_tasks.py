@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app import events
 from app.database import outbox
 from app.database.models import Tenant
+from app.services import complaints
 from app.services.abuse_service import AbuseService
 from app.services.health_service import HealthService
 from app.services.listing_service import ListingService
@@ -48,6 +49,7 @@ def score_inboxes(db: Session, tenant_id: UUID) -> None:
 def plan_warmup(db: Session) -> None:
     """Once a day: a job of its own for each tenant, so that one tenant's trouble stays its own."""
     WarmupService.forget(db)
+    complaints.forget(db)
     for tenant_id in db.scalars(select(Tenant.id).where(~Tenant.is_suspended)):
         outbox.record(db, events.TenantWarmupDue(tenant_id=tenant_id))
 
