@@ -192,11 +192,13 @@ def migrate() -> None:
 
 @cli.command(context_settings=PASS_ON)
 def ops(context: typer.Context) -> None:
-    """Look after a running system: reconcile, invariants, outbox, audit-verify, kill, unkill."""
+    """Look after a running system: reconcile, invariants, outbox, audit-verify, kill, and more."""
     _adopt_running_stack()
     from app.ops import ops_app
     from app.ops_appeals import appeals_app
+    from app.ops_events import replay_events
 
+    ops_app.command("replay-events")(replay_events)
     ops_app.add_typer(appeals_app, name="appeals")
     _pass_on(ops_app, "ops", context.args)
 

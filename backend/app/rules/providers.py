@@ -1,8 +1,8 @@
 """Which of the large mailbox providers a recipient's mail goes to.
 
 A family is told by the host that took the mail, because most business domains are hosted by Google
-or Microsoft under names of their own; before a host is known, by the provider's own domains. Sources:
-support.google.com/a/answer/174125 (MX of Workspace), learn.microsoft.com/microsoft-365/enterprise
+or Microsoft under names of their own; before a host is known, by the provider's own domains.
+Sources: support.google.com/a/answer/174125 (MX of Workspace), learn.microsoft.com on Exchange Online
 (`*.mail.protection.outlook.com`, `*.mx.microsoft`), senders.yahooinc.com (Yahoo and AOL on
 `yahoodns.net`, with the access providers it hosts), support.apple.com/102374 (iCloud's domains).
 """
@@ -51,7 +51,7 @@ _BRANDS: dict[str, Provider] = {
     "yahoo": Provider.YAHOO,
 }
 
-# Second levels under which countries register names: live.co.uk is Microsoft's, live.example.uk not.
+# Under these countries register names: live.co.uk is Microsoft's, live.example.uk is not.
 _SHARED = frozenset({"co", "com", "net", "org", "ne"})
 
 

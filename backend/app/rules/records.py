@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -52,6 +53,7 @@ _REPORTS = frozenset({"OOB", "Feedback"})
 _OURS = "KumoMTA internal:"
 """Deferrals with this text are our own doing (a suspended queue), not the receiver's."""
 
+_VERB = re.compile(r"[A-Za-z]+")
 _VERBS = frozenset({"EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "STARTTLS", "QUIT"})
 
 
@@ -80,7 +82,7 @@ class EventRow:
 
 
 def read(record: dict[str, Any], node: str) -> EventRow | None:
-    """The row of one record from the log hook; None when it is about no tenant (a probe, a stranger).
+    """The row of a record from the log hook; None when it is about no tenant (a probe, a stranger).
 
     Raises ValueError, KeyError, TypeError or AttributeError for something that is no log record.
     """
@@ -123,17 +125,20 @@ def read(record: dict[str, Any], node: str) -> EventRow | None:
     )
 
 
-def from_log_file(record: dict[str, Any]) -> dict[str, Any]:
-    """A record of the node's own log as the log hook would have sent it.
+def from_log_file(record: dict[str, Any]) -> dict[str, Any] | None:
+    """A record of the node's own log as the log hook would have sent it; None if it sends none.
 
-    The hook drops what may hold a password (a refused login's command) and counts a report for the
-    tenant that the policy proved, for nobody else (`kumomta/policy/ig/events.lua`).
+    The hook leaves out what moves no counter (a message handed to another node), drops what may
+    hold a password (a refused login's command), and counts a report for the tenant that the policy
+    proved, for nobody else (`kumomta/policy/ig/events.lua`).
     """
     kind = record.get("type")
+    if kind not in COUNTERS:
+        return None
     if kind == "Rejection":
         response = dict(record.get("response") or {})
-        verb = str(response.get("command") or "").partition(" ")[0].strip().upper()
-        if verb not in _VERBS:
+        verb = _VERB.match(str(response.get("command") or ""))
+        if verb is None or verb[0].upper() not in _VERBS:
             response.pop("command", None)
         return {**record, "response": response}
     if kind in _REPORTS:
