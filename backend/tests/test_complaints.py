@@ -28,7 +28,7 @@ from app.database.models import (
     TenantDay,
 )
 from app.database.session import ALL_TENANTS, transaction
-from app.rules import suspensions, traces
+from app.rules import abuse, suspensions, traces
 from app.services import kill_switch
 from tests.fixtures.customer import Customer
 from tests.fixtures.world import SECRET, Running, eventually
@@ -296,7 +296,11 @@ def test_rates_warn_once_and_then_stop(sender: Sender) -> None:
     assert not stopped(sender.tenant)
     record_days(sender, accepted=100, hard_bounced=2, unknown_users=6)
     assert stopped(sender.tenant)
-    assert decisions()[1].evidence["thresholds"]["bounce_rate"] == 0.08
+    evidence = decisions()[1].evidence
+    assert evidence["thresholds"]["bounce_rate"] == 0.08
+    again = abuse.judge(abuse.Signals.of_evidence(evidence))
+    assert again is not None
+    assert again.evidence() == evidence
     with transaction(tenant=ALL_TENANTS) as db:
         kill_switch.turn_off(db.get_one(Tenant, sender.tenant), db)
     record_days(sender, accepted=100, hard_bounced=2, unknown_users=6)

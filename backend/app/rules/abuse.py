@@ -8,8 +8,8 @@ samples are the product's own choice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -157,6 +157,11 @@ class Signals:
     """Different recipients with a verified complaint within RATE_DAYS."""
     complainers_long: int = 0
     """The same within COMPLAINT_DAYS."""
+
+    @classmethod
+    def of_evidence(cls, evidence: Mapping[str, Any]) -> Signals:
+        """What a decision rested on, so that it can be judged again (Finding.evidence)."""
+        return cls(**{each.name: evidence[each.name] for each in fields(cls)})
 
 
 class Rule(StrEnum):
