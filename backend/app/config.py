@@ -6,11 +6,12 @@ Read in main, wiring, cli, session and celery_app only; everyone else receives v
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaList = Annotated[list[str], NoDecode]
@@ -117,6 +118,11 @@ class BlocklistSettings(_Group):
     domain_zones: CommaList = Field(default=[], repr=False)
     address_zones: CommaList = Field(default=[], repr=False)
     addresses: CommaList = Field(default=[])
+
+    @field_validator("addresses")
+    @classmethod
+    def _addresses(cls, values: list[str]) -> list[str]:
+        return [str(ip_address(value)) for value in values]
 
 
 class PricingSettings(_Group):

@@ -11,12 +11,14 @@ import pytest
 from sqlalchemy import select
 
 from app import events
+from app.config import BlocklistSettings, Settings
 from app.database import outbox
 from app.database.models import AuditLog, Decision, OperatorAlert, Tenant
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.rules.blocklists import Kind, blocklist
 from app.services import kill_switch
+from app.wiring import build_providers
 from tests.fixtures.customer import Customer
 from tests.fixtures.world import Running
 
@@ -73,6 +75,24 @@ def watched(paying: Customer, own_domain: Callable[..., str], world: Running) ->
     ports.install(before)
     customer.unlist()
     customer.unlist(ADDRESS)
+
+
+def test_what_is_asked_is_a_setting() -> None:
+    settings = BlocklistSettings(
+        domain_zones="dbl.test,KEY.dbl.dq.spamhaus.net",
+        address_zones="dnsbl.test",
+        addresses="192.0.2.25, 2001:DB8::1",
+    )
+    platform = build_providers(Settings(blocklists=settings)).platform
+    assert [(each.name, each.kind) for each in platform.blocklists] == [
+        ("dbl.test", "domain"),
+        ("dbl.dq.spamhaus.net", "domain"),
+        ("dnsbl.test", "address"),
+    ]
+    assert platform.sending_addresses == ("192.0.2.25", "2001:db8::1")
+    assert "KEY" not in repr(settings)
+    with pytest.raises(ValueError, match="does not appear to be"):
+        BlocklistSettings(addresses="mx1.example.net")
 
 
 def decisions() -> list[Decision]:

@@ -231,6 +231,8 @@ def test_ten_people_stop_a_tenant_and_one_person_ten_times_does_not(sender: Send
     assert decision.rule_version == suspensions.VERSION
     assert decision.evidence["rule"] == "complaints"
     assert decision.evidence["complainers_long"] == 10
+    listed = sender.owner.get("/decisions")[0]["evidence"]["complaints"]
+    assert len(listed) == 21
     assert decision.note == "10 recipients reported your mail as spam within 30 days."
 
 

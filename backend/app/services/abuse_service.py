@@ -24,6 +24,9 @@ from app.services.suppression_service import SuppressionService
 HARD_BOUNCE, COMPLAINT = "hard_bounce", "complaint"
 """Reasons of suppressions."""
 
+_MOST_IDS = 50
+"""Complaints that are named in one decision."""
+
 _UNKNOWN_USERS = CLASS_COUNTERS[BounceClass.UNKNOWN_USER]
 
 
@@ -96,10 +99,14 @@ class AbuseService:
                 continue
             tenant = db.get_one(Tenant, id_)
             reason, note = SuspensionReason(finding.reason), finding.note
+            evidence = finding.evidence()
+            if reason == SuspensionReason.SPAM_COMPLAINT:
+                ids = signals.complaint_ids(db, id_, clock.now(), _MOST_IDS)
+                evidence["complaints"] = list(map(str, ids))
             if finding.stop:
-                kill_switch.turn_on(tenant, reason, db, note=note, evidence=finding.evidence())
+                kill_switch.turn_on(tenant, reason, db, note=note, evidence=evidence)
             elif not tenant.is_suspended:
-                kill_switch.warn(tenant, reason, db, note=note, evidence=finding.evidence())
+                kill_switch.warn(tenant, reason, db, note=note, evidence=evidence)
 
 
 def _judge_inbox(

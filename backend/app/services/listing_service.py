@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app import clock, errors
@@ -24,6 +24,9 @@ BLOCK: Final = 100
 """Domains in one round: the transaction waits for the answers, and must not wait for long."""
 
 AT_ONCE: Final = 16
+
+KEEP: Final = timedelta(days=366)
+"""How long the past is kept."""
 
 Asked = Mapping[tuple[str, str], Answer]
 """By name of the list and subject."""
@@ -55,6 +58,15 @@ class ListingService:
             own = [(id_, name) for id_, owner, name in due if owner == tenant_id]
             _note_domains(db, tenant_id, own, of_domains, answers, now)
         return len(due)
+
+    @staticmethod
+    def forget(db: Session) -> None:
+        """Drop what ended so long ago that nobody asks."""
+        for table in (DomainStanding, AddressStanding):
+            db.execute(
+                delete(table).where(table.ended_at < clock.now() - KEEP),
+                execution_options={"synchronize_session": False},
+            )
 
 
 def _ask(lists: Sequence[Blocklist], subjects: Sequence[str], resolver: ports.DNSResolver) -> Asked:

@@ -50,6 +50,7 @@ def plan_warmup(db: Session) -> None:
     """Once a day: a job of its own for each tenant, so that one tenant's trouble stays its own."""
     WarmupService.forget(db)
     complaints.forget(db)
+    ListingService.forget(db)
     for tenant_id in db.scalars(select(Tenant.id).where(~Tenant.is_suspended)):
         outbox.record(db, events.TenantWarmupDue(tenant_id=tenant_id))
 

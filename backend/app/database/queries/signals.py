@@ -151,6 +151,22 @@ def of_tenants(
     return found
 
 
+def complaint_ids(db: Session, tenant_id: UUID, now: datetime, limit: int) -> list[UUID]:
+    """Verified complaints of the last COMPLAINT_DAYS, the latest first."""
+    return list(
+        db.scalars(
+            select(Complaint.id)
+            .where(
+                Complaint.tenant_id == tenant_id,
+                Complaint.verified,
+                Complaint.received_at >= now - timedelta(days=abuse.COMPLAINT_DAYS),
+            )
+            .order_by(Complaint.received_at.desc())
+            .limit(limit)
+        )
+    )
+
+
 _HEALTH: Mapping[str, tuple[Any, Any, Any]] = {
     "inbox": (InboxDay, InboxDay.inbox_id, Complaint.inbox_id),
     "domain": (DomainDay, DomainDay.domain_id, Complaint.domain_id),
