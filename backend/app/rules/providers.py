@@ -2,7 +2,7 @@
 
 A family is told by the host that took the mail, because most business domains are hosted by Google
 or Microsoft under names of their own; before a host is known, by the provider's own domains.
-Sources: support.google.com/a/answer/174125 (MX of Workspace), learn.microsoft.com on Exchange Online
+Sources: support.google.com/a/answer/174125 (MX of Workspace), learn.microsoft.com on Exchange
 (`*.mail.protection.outlook.com`, `*.mx.microsoft`), senders.yahooinc.com (Yahoo and AOL on
 `yahoodns.net`, with the access providers it hosts), support.apple.com/102374 (iCloud's domains).
 """

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from app.database.queries import delivery_days
 from app.database.session import ALL_TENANTS, engine, transaction
 from tests.fixtures import servers
 from tests.fixtures.relay import Node, noon
-from tests.fixtures.world import Running
+from tests.fixtures.world import Running, eventually
 
 BACKEND = Path(__file__).parents[2]
 KEEP = timedelta(days=90)
@@ -90,6 +91,28 @@ def test_midnight_makes_no_writer_wait_for_another(node: Node, owner: Engine) ->
             assert delivery_days.make(db, [tomorrow]) == 0
     with owner.begin() as connection:
         connection.execute(text(f"DROP TABLE delivery_days.day_{tomorrow:%Y%m%d}"))
+
+
+def test_two_who_make_the_same_day_at_once(owner: Engine) -> None:
+    day = clock.now().date() + timedelta(days=301)
+
+    def second() -> int:
+        with transaction(tenant=ALL_TENANTS) as db:
+            return delivery_days.make(db, [day])
+
+    def waits() -> bool:
+        with owner.connect() as connection:
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            return connection.scalar(text(locks)) == 1
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction(tenant=ALL_TENANTS) as db:
+            assert delivery_days.make(db, [day]) == 1
+            other = pool.submit(second)
+            eventually(waits, within=30, why="the second waits for the first")
+        assert other.result(30) == 0
+    with owner.begin() as connection:
+        connection.execute(text(f"DROP TABLE delivery_days.day_{day:%Y%m%d}"))
 
 
 def test_days_are_reached_through_the_guarded_table_only(node: Node) -> None:

@@ -52,8 +52,11 @@ BEGIN
         name := 'day_' || to_char(day, 'YYYYMMDD');
         CONTINUE WHEN to_regclass('delivery_days.' || name) IS NOT NULL;
         PERFORM pg_advisory_xact_lock(7264011);
-        -- Somebody else may have made it while we waited.
-        CONTINUE WHEN to_regclass('delivery_days.' || name) IS NOT NULL;
+        -- Somebody else may have made it while we waited, which to_regclass need not know yet: it
+        -- looks into this session's memory, and an advisory lock does not refresh that.
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_class
+            WHERE relname = name AND relnamespace = 'delivery_days'::regnamespace);
         EXECUTE format(
             'CREATE TABLE delivery_days.%I (LIKE public.delivery_events INCLUDING ALL)', name);
         EXECUTE format(
