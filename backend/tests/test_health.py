@@ -7,11 +7,21 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from app import clock, events
 from app.database import outbox
-from app.database.models import Complaint, DomainDay, Inbox, InboxDay, TenantDay
+from app.database.models import (
+    Complaint,
+    DomainDay,
+    Inbox,
+    InboxDay,
+    OutboxEvent,
+    Tenant,
+    TenantDay,
+)
 from app.database.session import ALL_TENANTS, transaction
+from app.services import kill_switch
 from tests.fixtures.customer import Customer
 
 
@@ -100,6 +110,16 @@ def test_the_score_is_shown_with_the_inbox(pair: Pair) -> None:
     shown = {row["id"]: row["health_score"] for row in pair.owner.get("/infrastructure/inboxes")}
     assert shown == {pair.bad: 70, pair.good: 100}
     assert pair.owner.get(f"/analytics/inboxes/{pair.bad}")["inbox"]["health_score"] == 70
+
+
+def test_a_suspended_tenant_has_no_score_waiting(pair: Pair) -> None:
+    with transaction(tenant=ALL_TENANTS) as db:
+        kill_switch.turn_on(db.get_one(Tenant, UUID(pair.owner.tenant_id)), "blacklisted", db)
+        outbox.record(db, events.ScoresDue())
+    assert "health.score_inboxes" not in [*pair.owner.drain(), *pair.owner.drain()]
+    with transaction(tenant=ALL_TENANTS) as db:
+        waiting = select(OutboxEvent.id).where(OutboxEvent.event == "TenantScoresDue")
+        assert db.scalar(waiting) is None
 
 
 def test_what_is_old_is_forgotten(pair: Pair) -> None:

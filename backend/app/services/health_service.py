@@ -69,12 +69,20 @@ class HealthService:
             score = health.score(inputs[inbox.id]).score
             if score != inbox.health_score:
                 alike.setdefault(score, []).append(inbox.id)
+        # In the order in which the counters of events are locked, too.
+        changed = [id_ for ids in alike.values() for id_ in ids]
+        db.execute(
+            select(Inbox.id)
+            .where(Inbox.id.in_(changed))
+            .order_by(Inbox.id)
+            .with_for_update(key_share=True)
+        ).all()
         for score, ids in sorted(alike.items()):
             db.execute(
                 update(Inbox).where(Inbox.id.in_(ids)).values(health_score=score),
                 execution_options={"synchronize_session": False},
             )
-        return sum(map(len, alike.values()))
+        return len(changed)
 
 
 _Said = tuple[Listing, bool | None]

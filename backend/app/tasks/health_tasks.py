@@ -34,8 +34,9 @@ def ask_blocklists(db: Session) -> Again | None:
 
 @task("health.plan_scores")
 def plan_scores(db: Session) -> None:
-    """A job of its own for each tenant that has inboxes."""
-    for tenant_id in db.scalars(select(Tenant.id).where(Tenant.inboxes_count > 0)):
+    """A job of its own for each tenant that has inboxes; those of the suspended would pile up."""
+    having = select(Tenant.id).where(Tenant.inboxes_count > 0, ~Tenant.is_suspended)
+    for tenant_id in db.scalars(having):
         outbox.record(db, events.TenantScoresDue(tenant_id=tenant_id))
 
 
