@@ -245,6 +245,11 @@ class MailPlaneCheckDue(Event):
 
 
 @dataclass(frozen=True)
+class DirectoryCheckDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class AuditHeadsDue(Event):
     pass
 

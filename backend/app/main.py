@@ -25,6 +25,7 @@ from app.api.v1 import (
     domains,
     health,
     infrastructure,
+    nodes,
     passwords,
     team,
     two_factor,
@@ -139,7 +140,7 @@ def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
     people = (auth, passwords, two_factor, team, api_keys, data_export)
     mail = (infrastructure, warmup, analytics, health)
-    for area in (*people, billing, domains, *mail, decisions, audit_log, admin):
+    for area in (*people, billing, domains, *mail, decisions, audit_log, admin, nodes):
         router.include_router(area.router)
     router.include_router(decisions.admin_router)
     return router

@@ -117,13 +117,13 @@ def reconcile(as_json: AsJSON = False) -> None:
     from app import wiring
     from app.database.session import ALL_TENANTS, transaction
     from app.integrations import ports
-    from app.services.directory_service import DirectoryService
+    from app.services import directory_repair
     from app.services.domain_service import DomainService
 
     wiring.boot()
     with transaction(tenant=ALL_TENANTS) as db:
         resumed = DomainService.resume_stuck(db)
-        repairs = DirectoryService.reconcile(db, ports.current().mail)
+        repairs = directory_repair.reconcile(db, ports.current().mail)
     show({**asdict(repairs), "domains_resumed": resumed}, as_json)
 
 

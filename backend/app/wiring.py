@@ -10,6 +10,7 @@ from redis import Redis
 
 from app import clock
 from app.config import Settings, get_settings
+from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.integrations.cloudflare_client import CloudflareClient
 from app.integrations.dns_resolver import Resolver
@@ -18,6 +19,7 @@ from app.integrations.mailer import SMTPMailer
 from app.integrations.namecheap_client import NamecheapClient
 from app.integrations.stripe_client import StripeGateway
 from app.rules import abuse, blocklists
+from app.services.node_service import NodeService
 from app.utils import monitoring, security
 
 
@@ -101,6 +103,7 @@ def build_providers(settings: Settings) -> ports.Providers:
             trace_key=settings.kumo.trace_key.get_secret_value(),
             reporters=tuple(settings.kumo.reporters) or abuse.REPORTERS,
             blocklists=_blocklists(settings),
+            mta_nodes=tuple(url.rstrip("/") for url in settings.kumo.admin_urls),
             sending_addresses=tuple(settings.blocklists.addresses),
             automatic_capture=settings.stripe.domain_capture == "automatic",
             alert_email=settings.alert_email,
@@ -132,12 +135,18 @@ def build_providers(settings: Settings) -> ports.Providers:
         mail=KumoClient(
             http=http,
             redis=redis,
-            admin_urls=settings.kumo.admin_urls,
+            nodes=_nodes,
             admin_token=settings.kumo.admin_token.get_secret_value(),
         ),
         mailer=SMTPMailer(url=settings.smtp_url, sender=settings.mail_from),
         closing=(http.close, redis.close, payments.close),
     )
+
+
+def _nodes() -> list[str]:
+    """Asked at every order, so that a node added or removed a moment ago counts everywhere."""
+    with transaction(tenant=ALL_TENANTS) as db:
+        return NodeService.urls(db)
 
 
 def _blocklists(settings: Settings) -> tuple[blocklists.Blocklist, ...]:

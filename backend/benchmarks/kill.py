@@ -44,7 +44,7 @@ def main() -> None:
         with httpx.Client(trust_env=False) as http:
             admin_urls = [f"{node['http']}/kumomta" for node in nodes]
             client = KumoClient(
-                http=http, redis=redis, admin_urls=admin_urls, admin_token=ADMIN_TOKEN
+                http=http, redis=redis, nodes=lambda: admin_urls, admin_token=ADMIN_TOKEN
             )
             # The first session of a node loads policies and keys; that is not what is measured.
             trial(0, redis, client, around, nodes)

@@ -127,7 +127,8 @@ def test_wiping_redis_loses_nothing(customer: Customer, invariants: Check) -> No
     from app.config import get_settings
     from app.database.session import ALL_TENANTS, transaction
     from app.integrations import ports
-    from app.services.directory_service import DirectoryService, Repairs
+    from app.services import directory_repair
+    from app.services.directory_repair import Repairs
 
     customer.sign_up().add_card()
     domain = customer.buy_domain()
@@ -135,14 +136,16 @@ def test_wiping_redis_loses_nothing(customer: Customer, invariants: Check) -> No
 
     def reconcile() -> Repairs:
         with transaction(tenant=ALL_TENANTS) as db:
-            return DirectoryService.reconcile(db, ports.current().mail)
+            return directory_repair.reconcile(db, ports.current().mail)
 
     # The first look at a node counts as a restart, because nothing is known of it.
     assert reconcile().restarted == 1
     assert reconcile() == Repairs(checked=5, inboxes=0, killed=0, revived=0)
     with Redis.from_url(get_settings().redis_url) as redis:
         redis.flushdb()
-    wiped = Repairs(checked=5, inboxes=5, killed=0, revived=0, restored=True, restarted=1)
+    wiped = Repairs(
+        checked=5, inboxes=5, killed=0, revived=0, restored=True, restarted=1, domains=1
+    )
     assert reconcile() == wiped
     customer.send(row, "ann@gmail.test", f"after the wipe {customer.tag}")
     eventually(lambda: customer.received(f"after the wipe {customer.tag}"))
@@ -157,7 +160,8 @@ def test_a_suspension_survives_a_wiped_redis_and_is_no_drift(
     from app.config import get_settings
     from app.database.session import ALL_TENANTS, transaction
     from app.integrations import ports
-    from app.services.directory_service import DirectoryService, Repairs
+    from app.services import directory_repair
+    from app.services.directory_repair import Repairs
 
     customer.sign_up().add_card()
     (row, *_) = customer.provision(customer.buy_domain()["id"], 5)
@@ -167,7 +171,7 @@ def test_a_suspension_survives_a_wiped_redis_and_is_no_drift(
 
     def reconcile() -> Repairs:
         with transaction(tenant=ALL_TENANTS) as db:
-            return DirectoryService.reconcile(db, ports.current().mail)
+            return directory_repair.reconcile(db, ports.current().mail)
 
     assert reconcile().restarted == 1
     assert reconcile() == Repairs(checked=5, inboxes=0, killed=0, revived=0)

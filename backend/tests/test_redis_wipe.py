@@ -13,14 +13,15 @@ from app import clock
 from app.config import get_settings
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
-from app.services.directory_service import DirectoryService, Repairs
+from app.services import directory_repair
+from app.services.directory_repair import Repairs
 from tests.fixtures.customer import Customer
 from tests.fixtures.world import eventually
 
 
 def reconcile() -> Repairs:
     with transaction(tenant=ALL_TENANTS) as db:
-        return DirectoryService.reconcile(db, ports.current().mail)
+        return directory_repair.reconcile(db, ports.current().mail)
 
 
 def test_a_wipe_under_load_defers_and_restores_itself(customer: Customer) -> None:

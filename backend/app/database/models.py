@@ -35,6 +35,7 @@ from app.database.tables.health import (
 )
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
+from app.database.tables.nodes import MTANode, NodeMode
 from app.database.tables.notices import BillingNotice, NoticeKind, OperatorAlert
 from app.database.tables.sending import (
     DeliveryEvent,
@@ -95,7 +96,9 @@ __all__ = [
     "Invoice",
     "Job",
     "JobState",
+    "MTANode",
     "MailToken",
+    "NodeMode",
     "NoticeKind",
     "OperationState",
     "Operator",

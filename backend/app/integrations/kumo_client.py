@@ -6,7 +6,7 @@ message waits in a queue (3 days). New mail is refused by the kill set in Redis,
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from types import TracebackType
 from typing import Any
 from uuid import uuid4
@@ -28,6 +28,9 @@ KILLED = "ig:killed"
 WHOLE = "!"
 """Member of the kill set that says that nothing was lost; a wiped Redis lacks it."""
 
+DRAINING = "ig:draining"
+"""Set of the `node_id`s that let nobody log in."""
+
 RESTORING = "ig:restoring"
 _MARK = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -47,25 +50,22 @@ end
 
 
 class KumoClient:
-    """`admin_urls` names every node; an order counts as done when all of them took it."""
+    """`nodes` names every node; an order counts as done when all of them took it."""
 
     def __init__(
         self,
         *,
         http: httpx.Client,
         redis: Redis,
-        admin_urls: Sequence[str],
+        nodes: Callable[[], Sequence[str]],
         admin_token: str,
         timeout: httpx.Timeout = NODE_TIMEOUT,
     ) -> None:
-        if not admin_urls:
-            # Without nodes every order, the kill switch too, would count as obeyed.
-            raise ValueError("KUMO_ADMIN_URLS names no node.")
         self._redis = redis
         self._nodes = KumoNodes(
             http=http,
             redis=redis,
-            admin_urls=admin_urls,
+            urls=nodes,
             admin_token=admin_token,
             timeout=timeout,
         )
@@ -116,6 +116,44 @@ class KumoClient:
             if targets:
                 self._redis.srem(f"ig:suppressed:{tenant_id}", *targets)
 
+    def usernames(self) -> Iterator[list[str]]:
+        for keys in self._keys("ig:inbox:*"):
+            yield [key.removeprefix("ig:inbox:") for key in keys]
+
+    def relays(self) -> dict[str, tuple[str, str] | None]:
+        held: dict[str, tuple[str, str] | None] = {}
+        for keys in self._keys("ig:domain:*"):
+            with _redis_errors():
+                pipeline = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipeline.hmget(key, "tenant", "selector", "status")
+                for key, (tenant, selector, status) in zip(keys, pipeline.execute(), strict=True):
+                    sends = tenant and selector and status == "active"
+                    held[key.removeprefix("ig:domain:")] = (tenant, selector) if sends else None
+        return held
+
+    def suppressed(self) -> dict[str, set[str]]:
+        held: dict[str, set[str]] = {}
+        for keys in self._keys("ig:suppressed:*"):
+            with _redis_errors():
+                pipeline = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipeline.smembers(key)
+                for key, members in zip(keys, pipeline.execute(), strict=True):
+                    held[key.removeprefix("ig:suppressed:")] = set(members)
+        return held
+
+    def _keys(self, pattern: str) -> Iterator[list[str]]:
+        """All keys that fit, in blocks; one that is there from begin to end is never missed."""
+        cursor = 0
+        while True:
+            with _redis_errors():
+                cursor, keys = self._redis.scan(cursor, match=pattern, count=2 * BLOCK)
+            if keys:
+                yield [str(key) for key in keys]
+            if cursor == 0:
+                return
+
     def is_whole(self) -> bool:
         with _redis_errors():
             return bool(self._redis.sismember(KILLED, WHOLE))
@@ -153,29 +191,74 @@ class KumoClient:
                 self._redis.sadd(KILLED, f"t:{tenant_id}")
         finally:
             # Without Redis the nodes can still hold what is queued; the caller hears of both.
-            self._nodes.suspend(tenant_id, reason)
+            self._nodes.suspend(("tenant", tenant_id), reason)
 
     def revive_tenant(self, tenant_id: str) -> None:
         with _redis_errors():
             self._redis.srem(KILLED, f"t:{tenant_id}")
-        self._nodes.resume(tenant_id)
+        self._nodes.resume(("tenant", tenant_id))
 
     def bounce_tenant(self, tenant_id: str, *, reason: str) -> None:
-        self._nodes.bounce(tenant_id, reason)
+        self._nodes.bounce(("tenant", tenant_id), reason)
+
+    def hold_inbox(self, inbox_id: str) -> None:
+        self._nodes.suspend(("campaign", inbox_id), "paused")
+
+    def release_inbox(self, inbox_id: str) -> None:
+        self._nodes.resume(("campaign", inbox_id))
+
+    def bounce_inbox(self, inbox_id: str) -> None:
+        self._nodes.bounce(("campaign", inbox_id), "the inbox was deleted")
 
     def verify_killed(self, tenant_id: str, *, canary: str | None) -> list[NodeVerdict]:
-        return self._nodes.verify(tenant_id, canary)
+        return self._nodes.verify(("tenant", tenant_id), canary)
 
     def killed_tenants(self) -> set[str]:
         with _redis_errors():
             members = {str(member) for member in self._redis.smembers(KILLED)}
         return {member[2:] for member in members if member.startswith("t:")}
 
-    def align_nodes(self, tenants: Set[str], inboxes: Set[str]) -> list[NodeRepairs]:
-        return self._nodes.align(tenants, inboxes)
+    def mark_killed(self, tenant_ids: Set[str]) -> None:
+        self._put(KILLED, {f"t:{id_}" for id_ in tenant_ids})
+
+    def unmark_killed(self, tenant_ids: Set[str]) -> None:
+        self._take(KILLED, {f"t:{id_}" for id_ in tenant_ids})
+
+    def align_nodes(self, wanted: Callable[[], tuple[Set[str], Set[str]]]) -> list[NodeRepairs]:
+        def subjects() -> set[tuple[str, str]]:
+            tenants, inboxes = wanted()
+            return {("tenant", id_) for id_ in tenants} | {("campaign", id_) for id_ in inboxes}
+
+        return self._nodes.align(subjects)
 
     def nodes(self) -> list[NodeState]:
         return self._nodes.states()
+
+    def probe_node(self, url: str) -> NodeState:
+        return self._nodes.probe(url.rstrip("/"))
+
+    def forget_node(self, url: str) -> None:
+        self._nodes.forget(url.rstrip("/"))
+
+    def draining_nodes(self) -> set[str]:
+        with _redis_errors():
+            return {str(member) for member in self._redis.smembers(DRAINING)}
+
+    def drain_nodes(self, node_ids: Set[str]) -> None:
+        self._put(DRAINING, node_ids)
+
+    def undrain_nodes(self, node_ids: Set[str]) -> None:
+        self._take(DRAINING, node_ids)
+
+    def _put(self, key: str, members: Set[str]) -> None:
+        with _redis_errors():
+            if members:
+                self._redis.sadd(key, *members)
+
+    def _take(self, key: str, members: Set[str]) -> None:
+        with _redis_errors():
+            if members:
+                self._redis.srem(key, *members)
 
 
 class _redis_errors:

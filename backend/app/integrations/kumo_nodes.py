@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
@@ -21,6 +22,7 @@ from redis.exceptions import RedisError
 
 from app import clock
 from app.errors import ProviderFailed, ProviderUnavailable
+from app.integrations.kumo_api import NodeAPI
 from app.integrations.ports import NodeOrder, NodeRepairs, NodeState, NodeVerdict
 
 SUSPENSION = "30 days"
@@ -34,169 +36,178 @@ OURS = "ig:"
 _DURATION = re.compile(r"(\d{1,9}) ?([a-z]{1,7})")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 T = TypeVar("T")
+Subject = tuple[str, str]
+"""Whose mail an order is about: ("tenant", id), or ("campaign", id) for one inbox."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    url: str
+    online_since: str | None
+    """None for a node that did not answer."""
+    node_id: str | None
+    held: dict[Subject, dict[str, Any]]
+    """Our suspensions, by whom they hold."""
 
 
 class KumoNodes:
+    """`urls` names the nodes of the moment; it is asked at every order, because they change."""
+
     def __init__(
         self,
         *,
         http: httpx.Client,
         redis: Redis,
-        admin_urls: Sequence[str],
+        urls: Callable[[], Sequence[str]],
         admin_token: str,
         timeout: httpx.Timeout,
     ) -> None:
-        self._http, self._redis, self._timeout = http, redis, timeout
-        self._urls = [url.rstrip("/") for url in admin_urls]
-        # A kept connection may have been closed by the node in the meantime, and a kill order must
-        # not fail of that; orders are rare enough for a new connection each.
-        self._headers = {"Authorization": f"Bearer {admin_token}", "Connection": "close"}
+        self._redis, self._urls = redis, urls
+        self._api = NodeAPI(http=http, token=admin_token, timeout=timeout)
 
     # Orders -------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        self._order("reload", lambda node: self._call(node, "POST", "admin/bump-config-epoch"))
+        self._order("reload", lambda node: self._api.call(node, "POST", "admin/bump-config-epoch"))
 
-    def suspend(self, tenant_id: str, reason: str) -> None:
-        body = _suspension("tenant", tenant_id, reason)
+    def suspend(self, subject: Subject, reason: str) -> None:
+        """Hold all queued mail of a tenant or of one inbox."""
+        body = _suspension(subject, reason)
         self._order(
-            f"kill {tenant_id}", lambda node: self._call(node, "POST", "admin/suspend/v1", body)
+            f"kill {subject[1]}",
+            lambda node: self._api.call(node, "POST", "admin/suspend/v1", body),
         )
 
-    def resume(self, tenant_id: str) -> None:
-        """Let the tenant's queued mail go, and take up at once what waited."""
+    def resume(self, subject: Subject) -> None:
+        """Let queued mail go, and take up at once what waited."""
+        kind, id_ = subject
 
         def order(node: str) -> None:
-            for path in ("suspend", "bounce"):
-                for entry in self._list(node, path):
-                    if entry.get("tenant") == tenant_id and _ours(entry):
-                        self._call(node, "DELETE", f"admin/{path}/v1", {"id": entry["id"]})
+            for what in ("suspend", "bounce"):
+                for entry in self._api.rules(node, what):
+                    if _subject(entry) == subject and _ours(entry):
+                        self._api.call(node, "DELETE", f"admin/{what}/v1", {"id": entry["id"]})
             # Stopped queues have a pool without sources; they are asked about anew in a new epoch.
-            self._call(node, "POST", "admin/bump-config-epoch")
-            self._flush(node, tenant=tenant_id)
+            self._api.call(node, "POST", "admin/bump-config-epoch")
+            self._api.flush(node, **{kind: id_})
             # A queue that was slow to see the new epoch has missed this flush; `align` repeats it.
-            self._remember(node, f"flush:{tenant_id}", "once more")
+            self._remember(node, f"flush:{id_}", kind)
 
-        self._order(f"revive {tenant_id}", order)
+        self._order(f"revive {id_}", order)
 
-    def bounce(self, tenant_id: str, reason: str) -> None:
-        """Fail all queued mail of the tenant, for good, and what still arrives for an hour."""
-        body = {"tenant": tenant_id, "reason": f"{OURS}bounce:{reason}", "duration": BOUNCING}
+    def bounce(self, subject: Subject, reason: str) -> None:
+        """Fail all queued mail, for good, and what still arrives for an hour."""
+        kind, id_ = subject
+        body = {kind: id_, "reason": f"{OURS}bounce:{reason}", "duration": BOUNCING}
         self._order(
-            f"bounce {tenant_id}", lambda node: self._call(node, "POST", "admin/bounce/v1", body)
+            f"bounce {id_}", lambda node: self._api.call(node, "POST", "admin/bounce/v1", body)
         )
 
-    def align(self, tenants: Set[str], inboxes: Set[str]) -> list[NodeRepairs]:
-        wanted = {("tenant", id_) for id_ in tenants} | {("campaign", id_) for id_ in inboxes}
-        return self._on_all(lambda node: self._align(node, wanted, tenants))
+    def align(self, wanted: Callable[[], Set[Subject]]) -> list[NodeRepairs]:
+        """Look at all nodes, then ask what is wanted, then give orders.
+
+        In this order, because what a node was told has been decided before it was told: a
+        suspension that is held and not wanted by now is over, and none is too young to be known.
+        """
+        looks = self._on_all(self._look)
+        now = wanted()
+        with ThreadPoolExecutor(len(looks)) as pool:
+            return list(pool.map(lambda look: self._align(look, now), looks))
 
     # Questions ----------------------------------------------------------------------------------
+
+    def probe(self, node: str) -> NodeState:
+        """A node that may not be among ours. Raises as NodeAPI does."""
+        info = self._api.info(node)
+        held = self._api.rules(node, "suspend")
+        return NodeState(
+            node,
+            True,
+            len(held),
+            node_id=_text(info.get("node_id")),
+            online_since=_text(info["online_since"]),
+            queued=self._api.queued(node),
+            orders=_orders(self._note(node)),
+        )
 
     def states(self) -> list[NodeState]:
         return self._on_all(self._state)
 
-    def verify(self, tenant_id: str, canary: str | None) -> list[NodeVerdict]:
-        """Whether each node holds the tenant's queued mail and refuses a mail from `canary`."""
-        return self._on_all(lambda node: self._verdict(node, tenant_id, canary))
+    def verify(self, subject: Subject, canary: str | None) -> list[NodeVerdict]:
+        """Whether each node holds the queued mail and refuses a mail from `canary`."""
+        return self._on_all(lambda node: self._verdict(node, subject, canary))
+
+    def forget(self, node: str) -> None:
+        """Drop what is kept about a node that is gone."""
+        with suppress(RedisError):
+            self._redis.delete(f"ig:node:{node}")
 
     # One node -----------------------------------------------------------------------------------
 
-    def _align(self, node: str, wanted: Set[tuple[str, str]], tenants: Set[str]) -> NodeRepairs:
+    def _look(self, node: str) -> _Look:
         try:
-            online_since = str(self._call(node, "GET", "machine-info").get("online_since"))
+            info = self._api.info(node)
+            held = {_subject(e): e for e in self._api.rules(node, "suspend") if _ours(e)}
+        except (ProviderFailed, ProviderUnavailable) as error:
+            self._keep(node, "align", _why(error))
+            return _Look(node, None, None, {})
+        return _Look(node, str(info["online_since"]), _text(info.get("node_id")), held)
+
+    def _align(self, look: _Look, wanted: Set[Subject]) -> NodeRepairs:
+        node, held = look.url, look.held
+        if look.online_since is None:
+            return NodeRepairs(node, reachable=False)
+        try:
             note = self._note(node)
-            restarted = note.get("online_since") != online_since
-            held = {_subject(entry): entry for entry in self._list(node, "suspend") if _ours(entry)}
+            restarted = note.get("online_since") != look.online_since
             fresh = {key for key, entry in held.items() if _seconds(entry) > RENEW_BELOW}
             missing = sorted(wanted - fresh)
-            for kind, id_ in missing:
-                body = _suspension(kind, id_, "reconciled")
-                self._call(node, "POST", "admin/suspend/v1", body)
+            for subject in missing:
+                body = _suspension(subject, "reconciled")
+                self._api.call(node, "POST", "admin/suspend/v1", body)
             # Only now may a hold on everybody end that a node without any list gave itself.
             stale = [key for key in held if key not in wanted]
             for kind, id_ in stale:
                 entry = held[kind, id_]
-                self._call(node, "DELETE", "admin/suspend/v1", {"id": entry["id"]})
-                self._flush(node, **({kind: id_} if kind else {}))
-            for field in note:
-                kind, _, tenant_id = field.partition(":")
-                if kind == "flush":
-                    if tenant_id not in tenants:
-                        self._flush(node, tenant=tenant_id)
-                    self._forget(node, field)
+                self._api.call(node, "DELETE", "admin/suspend/v1", {"id": entry["id"]})
+                self._api.flush(node, **({kind: id_} if kind else {}))
+            for field, kind in note.items():
+                if field.startswith("flush:"):
+                    id_ = field.removeprefix("flush:")
+                    if (kind, id_) not in wanted:
+                        self._api.flush(node, **{kind: id_})
+                    self._drop(node, field)
         except (ProviderFailed, ProviderUnavailable) as error:
             self._keep(node, "align", _why(error))
-            return NodeRepairs(node, reachable=False)
+            return NodeRepairs(node, reachable=False, node_id=look.node_id)
         self._keep(node, "align", None)
-        self._remember(node, "online_since", online_since)
-        return NodeRepairs(node, True, restarted, len(missing), len(stale))
+        self._remember(node, "online_since", look.online_since)
+        return NodeRepairs(node, True, restarted, len(missing), len(stale), look.node_id)
 
     def _state(self, node: str) -> NodeState:
-        orders = _orders(self._note(node))
         try:
-            held = self._list(node, "suspend")
-            info = self._call(node, "GET", "machine-info")
+            return self.probe(node)
         except (ProviderFailed, ProviderUnavailable) as error:
+            orders = _orders(self._note(node))
             return NodeState(node, False, None, _why(error), orders=orders)
-        since = str(info.get("online_since")) if isinstance(info, dict) else None
-        return NodeState(node, True, len(held), online_since=since, orders=orders)
 
-    def _verdict(self, node: str, tenant_id: str, canary: str | None) -> NodeVerdict:
+    def _verdict(self, node: str, subject: Subject, canary: str | None) -> NodeVerdict:
         try:
-            held = any(
-                _subject(entry) == ("tenant", tenant_id) for entry in self._list(node, "suspend")
-            )
-            refuses = canary is None or self._refuses(node, canary)
+            held = any(_subject(entry) == subject for entry in self._api.rules(node, "suspend"))
+            refuses = canary is None or self._api.refuses(node, canary)
         except (ProviderFailed, ProviderUnavailable) as error:
             return NodeVerdict(node, holds=False, refuses=False, detail=_why(error))
         return NodeVerdict(node, holds=held, refuses=refuses)
 
-    def _refuses(self, node: str, sender: str) -> bool:
-        """Hand in a mail that must not be taken; its recipient cannot exist (RFC 2606)."""
-        body = {
-            "envelope_sender": sender,
-            "recipients": [{"email": "canary@inboxgrove.invalid"}],
-            "content": f"From: {sender}\r\nSubject: canary\r\n\r\nThis mail must be refused.\r\n",
-        }
-        answer = self._call(node, "POST", "inject/v1", body)
-        errors = " ".join(str(error) for error in answer.get("errors", []))
-        return answer.get("success_count") == 0 and "5.7.1" in errors
-
-    def _flush(self, node: str, **criteria: str) -> None:
-        # What waited was put off for up to hours at each try; this makes it due now.
-        body = {**criteria, "data": {}, "always_flush": True, "reason": "ig:resume"}
-        self._call(node, "POST", "admin/rebind/v1", body)
-
-    def _list(self, node: str, what: str) -> list[dict[str, Any]]:
-        held = self._call(node, "GET", f"admin/{what}/v1")
-        if not isinstance(held, list):
-            raise ProviderUnavailable(provider="KumoMTA", reason=f"no list of {what} rules")
-        return [entry for entry in held if isinstance(entry, dict)]
-
-    def _call(self, node: str, method: str, path: str, body: Any = None) -> Any:
-        try:
-            answer = self._http.request(
-                method,
-                f"{node}/api/{path}",
-                json=body,
-                headers=self._headers,
-                timeout=self._timeout,
-                follow_redirects=False,
-            )
-        except httpx.HTTPError as error:
-            raise ProviderUnavailable(provider="KumoMTA", reason=type(error).__name__) from error
-        if answer.is_success:
-            return _json(answer) if answer.content[:1] in (b"{", b"[") else None
-        if method == "DELETE" and answer.status_code == httpx.codes.NOT_FOUND:
-            return None  # It ran out meanwhile, which is what was wanted.
-        kind = ProviderUnavailable if answer.is_server_error else ProviderFailed
-        raise kind(provider="KumoMTA", reason=f"{answer.status_code} {answer.text[:200]}")
-
     # All nodes, and their notes -----------------------------------------------------------------
 
     def _on_all(self, work: Callable[[str], T]) -> list[T]:
-        with ThreadPoolExecutor(len(self._urls)) as pool:
-            return list(pool.map(work, self._urls))
+        urls = [url.rstrip("/") for url in self._urls()]
+        if not urls:
+            # Without nodes every order, the kill switch too, would count as obeyed.
+            raise ProviderUnavailable(provider="KumoMTA", reason="no node is known")
+        with ThreadPoolExecutor(len(urls)) as pool:
+            return list(pool.map(work, urls))
 
     def _order(self, name: str, order: Callable[[str], object]) -> None:
         """Give the order to all nodes at once; raises for the nodes that did not take it."""
@@ -227,7 +238,7 @@ class KumoNodes:
         with suppress(RedisError):
             self._redis.hset(f"ig:node:{node}", field, value)
 
-    def _forget(self, node: str, field: str) -> None:
+    def _drop(self, node: str, field: str) -> None:
         with suppress(RedisError):
             self._redis.hdel(f"ig:node:{node}", field)
 
@@ -239,7 +250,8 @@ class KumoNodes:
         return {str(field): str(value) for field, value in note.items()}
 
 
-def _suspension(kind: str, id_: str, reason: str) -> dict[str, str]:
+def _suspension(subject: Subject, reason: str) -> dict[str, str]:
+    kind, id_ = subject
     return {kind: id_, "reason": f"{OURS}kill:{id_}:{reason}", "duration": SUSPENSION}
 
 
@@ -247,7 +259,7 @@ def _ours(entry: dict[str, Any]) -> bool:
     return str(entry.get("reason")).startswith(OURS)
 
 
-def _subject(entry: dict[str, Any]) -> tuple[str, str]:
+def _subject(entry: dict[str, Any]) -> Subject:
     """What a suspension is about; ("", "") for everybody."""
     for kind in ("campaign", "tenant"):
         if entry.get(kind):
@@ -275,8 +287,5 @@ def _why(error: ProviderFailed | ProviderUnavailable) -> str:
     return str(error.details.get("reason", error.message))
 
 
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise ProviderUnavailable(provider="KumoMTA", reason="a damaged answer") from error
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -7,7 +7,7 @@ Money is integer cents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -209,6 +209,10 @@ class NodeState:
     detail: str | None = None
     online_since: str | None = None
     """When its process started, as it says itself."""
+    node_id: str | None = None
+    """kumod's own name for the machine, which outlives its process."""
+    queued: int | None = None
+    """Customers' messages that have not left the node."""
     orders: tuple[NodeOrder, ...] = ()
 
 
@@ -222,6 +226,7 @@ class NodeRepairs:
     """Since it was last looked at; also when that is not known any more."""
     added: int = 0
     removed: int = 0
+    node_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -289,7 +294,24 @@ class MailPlatform(Protocol):
         """What the directory holds now, for reconciliation."""
         ...
 
+    def usernames(self) -> Iterator[list[str]]:
+        """Every login of the directory, in blocks; some may come twice."""
+        ...
+
+    def relays(self) -> dict[str, tuple[str, str] | None]:
+        """Tenant and selector of every domain of the directory; None for one that may not send."""
+        ...
+
+    def suppressed(self) -> dict[str, set[str]]:
+        """Whom each tenant must not mail, as the relay knows it."""
+        ...
+
     def killed_tenants(self) -> set[str]: ...
+    def mark_killed(self, tenant_ids: Set[str]) -> None:
+        """Refuse new mail of these; the nodes' queues are left to `align_nodes`."""
+        ...
+
+    def unmark_killed(self, tenant_ids: Set[str]) -> None: ...
     def is_whole(self) -> bool:
         """Whether the directory holds all that was ever written to it; False after a wipe."""
         ...
@@ -306,16 +328,44 @@ class MailPlatform(Protocol):
         """Raise the counters of sent mail to at least these; none is lowered."""
         ...
 
-    def align_nodes(self, tenants: Set[str], inboxes: Set[str]) -> list[NodeRepairs]:
-        """Have every node hold the queued mail of exactly these; never raises for one that is away.
+    def hold_inbox(self, inbox_id: str) -> None:
+        """Keep the queued mail of one inbox where it is, on every node."""
+        ...
 
-        Nodes forget at a restart; this puts back what they forgot and takes away what has ended.
+    def release_inbox(self, inbox_id: str) -> None:
+        """Let it go, and take up at once what was held."""
+        ...
+
+    def bounce_inbox(self, inbox_id: str) -> None:
+        """Fail all queued mail of one inbox for good."""
+        ...
+
+    def align_nodes(self, wanted: Callable[[], tuple[Set[str], Set[str]]]) -> list[NodeRepairs]:
+        """Have every node hold the queued mail of exactly these tenants and inboxes.
+
+        `wanted` is asked once, after the nodes were looked at. Never raises for a node that is
+        away. Nodes forget at a restart; this puts back what they forgot, and ends what is over.
         """
         ...
 
     def nodes(self) -> list[NodeState]:
         """Every node, and whether it takes orders now; never raises for one that does not."""
         ...
+
+    def probe_node(self, url: str) -> NodeState:
+        """The same of one node, which need not be known yet; raises when it does not answer."""
+        ...
+
+    def forget_node(self, url: str) -> None:
+        """Drop what is kept about a node that is gone."""
+        ...
+
+    def draining_nodes(self) -> set[str]: ...
+    def drain_nodes(self, node_ids: Set[str]) -> None:
+        """Have these nodes, by `node_id`, let nobody log in, within seconds."""
+        ...
+
+    def undrain_nodes(self, node_ids: Set[str]) -> None: ...
 
 
 class Mailer(Protocol):
@@ -344,6 +394,8 @@ class Platform:
     """Domains whose complaint reports count."""
     blocklists: tuple[Blocklist, ...] = ()
     """Which are asked."""
+    mta_nodes: tuple[str, ...] = ()
+    """The nodes of the first start, by the address of their admin listener."""
     sending_addresses: tuple[str, ...] = ()
     """Those of the relay that blocklists are asked about."""
     automatic_capture: bool = False

@@ -23,8 +23,7 @@ from app.database.models import (
 )
 from app.database.queries import audit
 from app.integrations import ports
-from app.services import mail_tokens, token_families
-from app.services.directory_service import DirectoryService
+from app.services import directory_repair, mail_tokens, token_families
 from app.services.invitation_service import InvitationService
 from app.tasks.jobs import task
 from app.utils import monitoring
@@ -73,7 +72,17 @@ def bounce_queue(db: Session, tenant_id: UUID) -> None:
 
 @task("monitoring.reconcile_mail_plane")
 def reconcile_mail_plane(db: Session) -> None:
-    repairs = DirectoryService.reconcile(db, ports.current().mail)
+    _compare(db, thorough=False)
+
+
+@task("monitoring.compare_directory")
+def compare_directory(db: Session) -> None:
+    """The same, with every domain and every suppression, and logins that belong to nobody."""
+    _compare(db, thorough=True)
+
+
+def _compare(db: Session, *, thorough: bool) -> None:
+    repairs = directory_repair.reconcile(db, ports.current().mail, thorough=thorough)
     if repairs.any:
         log.warning("mail plane had drifted", repairs=repairs)
 

@@ -55,10 +55,21 @@ def publish_inboxes(db: Session, tenant_id: UUID, provision_id: UUID) -> None:
 
 @task("provisioning.publish_inbox")
 def publish_inbox(db: Session, tenant_id: UUID, inbox_id: UUID) -> None:  # noqa: ARG001
-    """Tell the relay about one inbox that was paused, resumed, deleted or given a new password."""
+    """Tell the relay about one inbox that was paused, resumed, deleted or given a new password.
+
+    Its queued mail on every node waits, goes on, or fails, as the inbox does.
+    """
     inbox = db.get(Inbox, inbox_id, with_for_update=True)
-    if inbox is not None:
-        DirectoryService.publish([inbox], ports.current().mail)
+    if inbox is None:
+        return
+    mail = ports.current().mail
+    DirectoryService.publish([inbox], mail)
+    if inbox.status == InboxStatus.PAUSED:
+        mail.hold_inbox(str(inbox.id))
+    elif inbox.status == InboxStatus.ACTIVE:
+        mail.release_inbox(str(inbox.id))
+    elif inbox.status == InboxStatus.DELETED:
+        mail.bounce_inbox(str(inbox.id))
 
 
 @task("provisioning.apply_plan_limits")

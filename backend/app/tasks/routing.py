@@ -56,6 +56,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.ScoresDue: ("health.plan_scores",),
         e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
+        e.DirectoryCheckDue: ("monitoring.compare_directory",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),
         e.DeliveryDaysDue: ("delivery.turn_days",),
         e.HousekeepingDue: ("monitoring.housekeeping",),

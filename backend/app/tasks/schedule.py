@@ -22,6 +22,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.BlocklistsDue, timedelta(minutes=15)),
     (events.ScoresDue, timedelta(hours=1)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),
+    (events.DirectoryCheckDue, timedelta(minutes=5)),
     (events.AuditHeadsDue, timedelta(hours=1)),
     (events.DeliveryDaysDue, timedelta(hours=6)),
     (events.HousekeepingDue, timedelta(hours=6)),

@@ -44,7 +44,9 @@ class Node:
         identity = world.store.collection(f"{drawer}.node")
         if "id" not in identity:
             identity["id"] = {"value": str(uuid.uuid4())}
-        self.node_id: str = identity["id"]["value"]
+        # As kumod: the environment names the machine, else a file that its first start wrote.
+        self.node_id: str = env.get("KUMO_NODE_ID") or identity["id"]["value"]
+        env = {**env, "KUMO_NODE_ID": self.node_id}
 
         self.suspensions = Suspensions(world.clock)
         self.bounces = Bounces(world.clock)

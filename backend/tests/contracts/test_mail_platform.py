@@ -50,7 +50,7 @@ def mail(node: Sandbox, http: httpx.Client, valkey: Redis) -> KumoClient:
 
 
 def client_for(nodes: list[str], http: httpx.Client, redis: Redis, **more: Any) -> KumoClient:
-    return KumoClient(http=http, redis=redis, admin_urls=nodes, **{"admin_token": TOKEN, **more})
+    return KumoClient(http=http, redis=redis, nodes=lambda: nodes, **{"admin_token": TOKEN, **more})
 
 
 @pytest.fixture
@@ -348,6 +348,9 @@ def test_an_entry_that_ran_out_meanwhile_is_fine(
     assert {headers["authorization"] for _, _, headers, _ in scripted.asked} == {f"Bearer {TOKEN}"}
 
 
-def test_no_nodes_is_no_configuration(http: httpx.Client, valkey: Redis) -> None:
-    with pytest.raises(ValueError, match="KUMO_ADMIN_URLS"):
-        client_for([], http, valkey)
+def test_without_nodes_nothing_was_obeyed(http: httpx.Client, valkey: Redis, tenant: str) -> None:
+    mail = client_for([], http, valkey)
+    with pytest.raises(ProviderUnavailable) as caught:
+        mail.kill_tenant(tenant, reason="abuse")
+    assert caught.value.details["reason"] == "no node is known"
+    assert mail.killed_tenants() == {tenant}

@@ -58,9 +58,13 @@ SHOWN_LATELY = {
 """What credentials must have been shown for in the last 15 minutes."""
 
 OPERATORS_SHOW_LATELY = {
+    "DELETE /admin/mta-nodes/{mta_node_id}",
     "POST /admin/appeals/{appeal_id}/reverse",
     "POST /admin/appeals/{appeal_id}/uphold",
     "POST /admin/jobs/{job_id}/replay",
+    "POST /admin/mta-nodes",
+    "POST /admin/mta-nodes/{mta_node_id}/drain",
+    "POST /admin/mta-nodes/{mta_node_id}/resume",
     "POST /admin/tenants/{tenant_id}/bounce-queue",
     "POST /admin/tenants/{tenant_id}/reinstate",
     "POST /admin/tenants/{tenant_id}/suspend",
@@ -104,10 +108,19 @@ PEOPLE_ONLY = {
 }
 """No API key opens these: a leaked key must not make keys, invite people or change sign-ins."""
 
-NEEDS_ENTITLEMENT = {"POST /billing/domain-purchase-intent", "POST /infrastructure/provision"}
+NEEDS_ENTITLEMENT = {
+    "POST /billing/domain-purchase-intent",
+    "POST /infrastructure/inboxes/{inbox_id}/move",
+    "POST /infrastructure/provision",
+}
 """Refused once a trial is over, until somebody pays."""
 
 OTHERWISE = {
+    # No machine listens there, and there are no nodes but the sandbox's own.
+    "POST /admin/mta-nodes": {503},
+    "POST /admin/mta-nodes/{mta_node_id}/drain": {404},
+    "POST /admin/mta-nodes/{mta_node_id}/resume": {404},
+    "DELETE /admin/mta-nodes/{mta_node_id}": {404},
     # Nobody here is suspended.
     "POST /admin/tenants/{tenant_id}/bounce-queue": {409},
     # Nobody here has a card on file, a subscription or an open invoice.

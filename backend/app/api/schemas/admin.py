@@ -145,23 +145,3 @@ class JobOut(Out):
 
 class ReplayOut(Out):
     replayed: int
-
-
-class NodeOrderOut(Out):
-    order: str
-    acknowledged: bool
-    at: str
-    """When it was acknowledged or last failed."""
-    detail: str | None
-
-
-class NodeOut(Out):
-    url: str
-    reachable: bool
-    suspensions: int | None
-    """Held by the node now; null when it does not answer."""
-    detail: str | None
-    online_since: str | None
-    """When its process started; null when it does not answer."""
-    orders: list[NodeOrderOut]
-    """The last order about each subject, the latest first."""

@@ -24,7 +24,6 @@ from app.database.models import (
     Tenant,
 )
 from app.database.queries import pages, platform
-from app.integrations import ports
 from app.services.operator_service import OperatorService
 from app.utils import security
 
@@ -202,9 +201,3 @@ def replay_job(job_id: UUID, db: DB) -> Any:
     if not replayed:
         raise errors.NotFound(resource="dead job")
     return ok({"replayed": replayed})
-
-
-@router.get("/mta-nodes", response_model=Envelope[list[s.NodeOut]], **operators())
-def mta_nodes() -> Any:
-    """Every relay node, and whether it takes orders now."""
-    return ok(ports.current().mail.nodes())

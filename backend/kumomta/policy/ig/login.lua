@@ -1,5 +1,6 @@
 -- SMTP AUTH PLAIN.
 local kumo = require 'kumo'
+local drain = require 'ig.drain'
 local inboxes = require 'ig.inboxes'
 local kills = require 'ig.kills'
 local store = require 'ig.store'
@@ -108,6 +109,9 @@ end
 -- Unknown name, wrong password, paused and killed all get the same 535; only an outage says 454 (RFC 4954
 -- section 6), because a client must not take it for a wrong password.
 function M.check(authz, authc, password, conn_meta)
+  if drain.is_on() then
+    kumo.disconnect(421, drain.TEXT)
+  end
   local ran, outcome = pcall(attempt, authz, authc, password, conn_meta)
   if not ran then
     kumo.log_error('login: ' .. tostring(outcome))

@@ -7,6 +7,22 @@ local function text(name, default)
   return value
 end
 
+-- kumod's own name for this machine, which the control plane reads from machine-info. kumod writes the file when it
+-- starts for the first time, before it reads the policy.
+local function node_id()
+  local given = text('KUMO_NODE_ID', nil)
+  if given then
+    return given
+  end
+  local file = io.open('/opt/kumomta/etc/.nodeid', 'r')
+  if not file then
+    return ''
+  end
+  local line = file:read 'l' or ''
+  file:close()
+  return (line:gsub('%s', ''))
+end
+
 local hostname = text('IG_HOSTNAME', 'localhost')
 
 return {
@@ -26,6 +42,7 @@ return {
   tls_key = text('IG_TLS_KEY', nil),
 
   hostname = hostname,
+  node_id = node_id(),
   -- mx1.mta.example.com belongs to the zone mta.example.com.
   mail_zone = text('IG_MAIL_ZONE', (hostname:gsub('^[^.]+%.', ''))):lower(),
   egress_port = tonumber(text('IG_EGRESS_PORT', '25')),

@@ -3,6 +3,7 @@
 -- Each step returns nothing to go on, or a code and a text to refuse (see ig/guard.lua). AUTH is checked once per
 -- session only, so status, kill set and limits are looked at again in every transaction.
 local dkim = require 'ig.dkim'
+local drain = require 'ig.drain'
 local identity = require 'ig.identity'
 local inboxes = require 'ig.inboxes'
 local kills = require 'ig.kills'
@@ -32,6 +33,9 @@ local function live_inbox(conn_meta)
 end
 
 function M.mail_from(sender, conn_meta)
+  if drain.is_on() then
+    return 421, drain.TEXT
+  end
   local entry, code, text = live_inbox(conn_meta)
   if not entry then
     return code, text

@@ -162,7 +162,7 @@ async def test_a_resume_lets_the_queue_go_at_once(plane: Plane, valkey_url: str)
         httpx.Client(trust_env=False) as http,
         Redis.from_url(valkey_url, decode_responses=True) as redis,
     ):
-        client = KumoClient(http=http, redis=redis, admin_urls=[url], admin_token=ADMIN_TOKEN)
+        client = KumoClient(http=http, redis=redis, nodes=lambda: [url], admin_token=ADMIN_TOKEN)
         await asyncio.to_thread(lambda: client.kill_tenant(TENANT, reason="test"))
         await plane.later(1201)
         await eventually(lambda: plane.control_plane.of("TransientFailure")[1:])
