@@ -180,8 +180,9 @@ def _strangers(db: Session, mail: ports.MailPlatform) -> int:
 
 def _domains(db: Session, mail: ports.MailPlatform) -> int:
     held = mail.relays()
-    wanted = {domain.domain_name: _relay(domain) for domain in _authorised(db)}
-    wrong = sorted(n for n in held.keys() | wanted.keys() if held.get(n) != wanted.get(n))
+    wanted = {name: relay for name, relay in _relays(db) if relay is not None}
+    # A damaged entry is held as None, which equals nothing that is wanted.
+    wrong = sorted(n for n in held.keys() | wanted.keys() if held.get(n, "") != wanted.get(n, ""))
     with passing_locks(db):
         rows = db.scalars(
             select(Domain)
@@ -203,8 +204,9 @@ def _domains(db: Session, mail: ports.MailPlatform) -> int:
     return len(mended)
 
 
-def _authorised(db: Session) -> Sequence[Domain]:
-    return db.scalars(select(Domain).where(Domain.kumo_authorized)).all()
+def _relays(db: Session) -> list[tuple[str, tuple[str, str] | None]]:
+    rows = db.scalars(select(Domain).where(Domain.kumo_authorized))
+    return [(domain.domain_name, _relay(domain)) for domain in rows]
 
 
 def _relay(domain: Domain) -> tuple[str, str] | None:
