@@ -61,12 +61,24 @@ from app.database.models import (
     WarmupDay,
     new_id,
 )
-from app.rules import api_keys
+from app.rules import api_keys, warmup
 from app.services.domain_setup import key_context
 from app.services.inbox_batch import password_context
 from app.utils import security
 
 PASSWORD = "correct horse battery"
+FIRST_DAY = warmup.Inputs(
+    age_days=0,
+    limit=20,
+    cap=50,
+    paused=False,
+    accepted=None,
+    deferred=None,
+    bounced=None,
+    complaints=0,
+    listing=warmup.Listing.UNCHECKED,
+    aligned=None,
+).document()
 
 
 @cache
@@ -346,9 +358,9 @@ def extras(tenant_id: UUID, db: Session) -> None:
             {
                 "inbox_id": inbox_id,
                 "day": date(2026, 1, 1),
-                "inputs": {},
+                "inputs": FIRST_DAY,
                 "rule": "first_day",
-                "rule_version": "1",
+                "rule_version": warmup.VERSION,
                 "stage": 0,
                 "daily_limit": 20,
             },
