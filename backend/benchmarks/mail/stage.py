@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
 
+from app import clock
 from benchmarks.mail.traffic import BATCH, TOKEN, Inbox, connect
 
 BACKEND = Path(__file__).resolve().parents[2]
@@ -92,7 +93,7 @@ def database(*, inboxes: int, domains: int, tenants: int) -> Iterator[Server]:
 
 
 def fill(admin_url: str, inboxes: int, domains: int, tenants: int) -> list[Inbox]:
-    now = datetime.now(UTC)
+    now = clock.now()
     with psycopg.connect(admin_url) as admin:
         ids: dict[str, list[UUID]] = {}
         for table, count, fields in (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import orjson
+
+from app import clock
 
 BATCH = 1_000
 TOKEN = "token-of-the-benchmark-that-is-long-enough"
@@ -36,7 +37,7 @@ def body(inboxes: Sequence[Inbox], number: int) -> bytes:
 def record(inbox: Inbox, kind: str, number: int) -> dict[str, Any]:
     """A record with every field that kumod writes."""
     tenant, inbox_id, address = inbox
-    now = datetime.now(UTC)
+    now = clock.now()
     domain = ("gmail.com", "outlook.com", "yahoo.com", "corp.example")[number % 4]
     host = ("gmail-smtp-in.l.google.com.", "corp-example.mail.protection.outlook.com.")[number % 2]
     token = "mfrggzdfmztwq2lknnwg23tpobyxe43uov3ho6dz" + f"{number:016}"

@@ -143,7 +143,7 @@ INSERT INTO inbox_days (id, created_at, tenant_id, inbox_id, domain_id, day, acc
     deferred, bounced, rejected, complained)
 VALUES (gen_random_uuid(), now(), '{TENANT}', '{INBOX}', '{DOMAIN}', '2026-03-01', 1, 1, 0, 2, 0, 0),
     (gen_random_uuid(), now(), '{TENANT}', '{INBOX}', '{DOMAIN}', '2026-03-02', 0, 1, 0, 0, 0, 0);
-"""  # noqa: S608  # Our own names.
+"""
 
 
 def old_events() -> list[tuple[Any, ...]]:

@@ -224,7 +224,7 @@ _OLD = (
 def _move() -> None:
     """Every stored row into its day, and the counts that are new."""
     day = "(occurred_at AT TIME ZONE 'UTC')::date"
-    op.execute(f"SELECT make_delivery_days(array_agg(DISTINCT {day})) FROM delivery_events_before")
+    op.execute(f"SELECT make_delivery_days(array_agg(DISTINCT {day})) FROM delivery_events_before")  # noqa: S608
     op.execute(
         f"INSERT INTO delivery_events ({_OLD}, trace)"  # noqa: S608  # Our own names.
         f" SELECT {_OLD}, record->'meta'->>'x_trace' FROM delivery_events_before"
