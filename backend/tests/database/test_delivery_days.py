@@ -55,13 +55,14 @@ def test_the_calendar_makes_days_and_drops_old_ones(
     answer = node.post([node.record("Reception", noon(ago)) for ago in (88, 89, 0)])
     assert answer.json()["data"]["stored"] == 3
     with transaction(tenant=ALL_TENANTS) as db:
-        delivery_days.make(db, [clock.now().date() - timedelta(days=92)])
+        assert delivery_days.make(db, [clock.now().date() - timedelta(days=92)]) == 1
         schedule.tick(db)
     assert "delivery.turn_days" in drain()
     today = clock.now().date()
     days = days_of(owner)
     assert {today + timedelta(days=ahead) for ahead in range(4)} <= set(days)
-    assert days[0] == today - timedelta(days=89)
+    # A day longer than events are kept, for whoever is just storing one.
+    assert days[0] >= today - KEEP - delivery_days.SLACK
     assert stored() == (3, 3)
 
 
