@@ -180,7 +180,8 @@ def _create_events(*, partitioned: bool) -> None:
 
 
 def _create_roll_up(table: str) -> None:
-    about = [column.copy() for column in ROLL_UPS[table]]
+    # Fresh ones at each call: a column belongs to one table of one run.
+    about = [sa.Column(each.name, each.type, nullable=False) for each in ROLL_UPS[table]]
     names = [column.name for column in about]
     unique = [*(name for name in names if name != "provider"), "day"]
     unique = [*unique, "provider"] if "provider" in names else unique
