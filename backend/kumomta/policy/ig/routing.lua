@@ -49,9 +49,21 @@ function M.source(name)
   }
 end
 
--- Certificates of receiving hosts often do not match their names; encryption without proof is better than none
--- (RFC 7435).
-function M.path(_routing_domain, _egress_source, _site_name)
+-- kumod's own table of what each provider puts up with, and the operator's files on top of it. It comes with the
+-- package, but a node may do without.
+local function provider_limits()
+  local present, shaping = pcall(require, 'policy-extras.shaping')
+  if not present then
+    return nil
+  end
+  return shaping:setup(settings.shaping_files)
+end
+
+local shaped = provider_limits()
+
+-- Used without that table, or while it cannot be read: slower than most providers ask for. Certificates of receiving
+-- hosts often do not match their names; encryption without proof is better than none (RFC 7435).
+local function cautious()
   return kumo.make_egress_path {
     enable_tls = 'OpportunisticInsecure',
     connection_limit = 10,
@@ -59,6 +71,17 @@ function M.path(_routing_domain, _egress_source, _site_name)
     connect_timeout = '30s',
     idle_timeout = '5s',
   }
+end
+
+function M.path(routing_domain, egress_source, site_name)
+  if shaped then
+    local ok, path = pcall(shaped, routing_domain, egress_source, site_name)
+    if ok then
+      return path
+    end
+    kumo.log_error('routing: shaping cannot be used: ' .. tostring(path))
+  end
+  return cautious()
 end
 
 return M

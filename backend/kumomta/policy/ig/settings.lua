@@ -7,20 +7,29 @@ local function text(name, default)
   return value
 end
 
--- kumod's own name for this machine, which the control plane reads from machine-info. kumod writes the file when it
--- starts for the first time, before it reads the policy.
+-- kumod's own name for this machine, a UUID, which the control plane reads from machine-info. At its first start kumod
+-- may write the file after this was read; a Lua context lives five minutes only, so the next one knows.
 local function node_id()
   local given = text('KUMO_NODE_ID', nil)
   if given then
-    return given
+    return given:lower()
   end
-  local file = io.open('/opt/kumomta/etc/.nodeid', 'r')
+  local file = io.open(text('KUMO_NODE_ID_PATH', '/opt/kumomta/etc/.nodeid'), 'r')
   if not file then
     return ''
   end
   local line = file:read 'l' or ''
   file:close()
-  return (line:gsub('%s', ''))
+  return (line:gsub('%s', ''):lower())
+end
+
+-- A comma list of file names.
+local function list(name)
+  local found = {}
+  for item in text(name, ''):gmatch '[^,%s]+' do
+    found[#found + 1] = item
+  end
+  return found
 end
 
 local hostname = text('IG_HOSTNAME', 'localhost')
@@ -45,6 +54,8 @@ return {
   node_id = node_id(),
   -- mx1.mta.example.com belongs to the zone mta.example.com.
   mail_zone = text('IG_MAIL_ZONE', (hostname:gsub('^[^.]+%.', ''))):lower(),
+  -- Shaping files of the operator, on top of those of kumod (policy-extras.shaping).
+  shaping_files = list 'IG_SHAPING_FILES',
   egress_port = tonumber(text('IG_EGRESS_PORT', '25')),
   spool_dir = text('IG_SPOOL_DIR', '/var/spool/kumomta'),
   log_dir = text('IG_LOG_DIR', '/var/log/kumomta'),

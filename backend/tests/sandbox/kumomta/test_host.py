@@ -72,6 +72,8 @@ def run(tmp_path: Path, clock: VirtualClock, valkey_url: str) -> Iterator[Run]:
         ("(...):get_mta('x')", "no field or method named get_mta"),
         ("local msg = ...; msg.x = 1", "read-only"),
         ("kumo.reject('550', 'x')", "takes an integer"),
+        ("forgotten = 1", "global `forgotten` is not declared"),
+        ("return mispelt", "global `mispelt` is not declared"),
         ("error 'boom'", "boom"),
     ],
 )
