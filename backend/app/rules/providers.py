@@ -10,6 +10,7 @@ Sources: support.google.com/a/answer/174125 (MX of Workspace), learn.microsoft.c
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Provider(StrEnum):
@@ -55,6 +56,7 @@ _BRANDS: dict[str, Provider] = {
 _SHARED = frozenset({"co", "com", "net", "org", "ne"})
 
 
+@lru_cache(maxsize=16_384)
 def family(recipient_domain: str, host: str = "") -> Provider:
     """The provider behind a recipient's domain; `host` is the MX that answered, or its site name.
 

@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -224,7 +225,13 @@ def _without_nul(value: Any) -> Any:
 
 
 def _uuid(value: object) -> UUID | None:
+    return _parsed(value) if isinstance(value, str) else None
+
+
+@lru_cache(maxsize=65_536)
+def _parsed(text: str) -> UUID | None:
+    """Kept, because the same few thousand ids come again and again."""
     try:
-        return UUID(str(value)) if value else None
+        return UUID(text)
     except ValueError:
         return None

@@ -90,8 +90,8 @@ ON CONFLICT ({key}) DO UPDATE SET
 
 _INSERT = _insert()
 
-# The fixed order of locking: these tables in this order, and in each the rows by their key.
-# The few rows that many batches share come late, to be held for the shortest time.
+# The fixed order of locking: inboxes, then these tables in this order, and in each the rows by
+# their key. The few rows that many batches share come last, to be held for the shortest time.
 _ROLL_UPS: tuple[str, ...] = (
     _count("inbox_days", ("inbox_id", "domain_id", "tenant_id", "day"), ("inbox_id", "day")),
     _count(
@@ -178,11 +178,11 @@ async def store(pool: Pool, rows: Sequence[EventRow], keep: timedelta) -> Outcom
         # other batches wait for, nobody waits for this process to be scheduled.
         async with connection.pipeline():
             inserted = await connection.execute(_INSERT, now)
-            for statement in _ROLL_UPS:
-                await connection.execute(statement, now)
             await connection.execute(_LOCK_INBOXES)
             for day in days:
                 await connection.execute(_SHOW_SENT, {"day": day})
+            for statement in _ROLL_UPS:
+                await connection.execute(statement, now)
             await connection.commit()
         stored = sum(records for (records,) in await inserted.fetchall())
     return Outcome(stored, refused)
