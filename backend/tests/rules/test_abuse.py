@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.database.models import SuspensionReason
@@ -85,6 +85,7 @@ def test_thresholds(signals: Signals, finding: tuple[bool, Rule] | None) -> None
         assert abuse.judge(Signals.of_evidence(evidence)) == found
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.builds(
         Signals,

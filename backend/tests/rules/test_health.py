@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.rules import health
@@ -13,6 +13,8 @@ from app.rules.health import Inputs, Rule
 from app.rules.warmup import Listing
 
 COUNTS = st.integers(min_value=0, max_value=5_000)
+# How long a figure takes on a busy machine says nothing about it.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 INPUTS = st.builds(
     Inputs,
     accepted=COUNTS,
@@ -58,6 +60,7 @@ def test_scores(inputs: Inputs, score: int, rules: list[tuple[Rule, int]]) -> No
     assert all(each.meaning for each in found.deductions)
 
 
+@patient
 @given(INPUTS)
 def test_the_deductions_are_what_is_missing(inputs: Inputs) -> None:
     found = health.score(inputs)
@@ -65,6 +68,7 @@ def test_the_deductions_are_what_is_missing(inputs: Inputs) -> None:
     assert all(0 < each.points <= health.WEIGHTS[each.rule] for each in found.deductions)
 
 
+@patient
 @given(
     INPUTS,
     st.sampled_from(["deferred", "hard_bounced", "unknown_users", "blocked", "complaints"]),
