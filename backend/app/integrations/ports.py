@@ -290,8 +290,8 @@ class MailPlatform(Protocol):
         """Try it on every node, with a mail from `canary`, an address of the tenant."""
         ...
 
-    def directory(self, usernames: Sequence[str]) -> dict[str, InboxEntry]:
-        """What the directory holds now, for reconciliation."""
+    def drifted(self, entries: Sequence[InboxEntry]) -> list[InboxEntry]:
+        """Those that the directory lacks or has otherwise."""
         ...
 
     def usernames(self) -> Iterator[list[str]]:

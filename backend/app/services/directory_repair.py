@@ -128,11 +128,9 @@ def _inboxes(db: Session, mail: ports.MailPlatform) -> tuple[int, int]:
     while block := directory_service.living(db, last):
         last = block[-1].id
         checked += len(block)
-        wanted = {i.id: _entry(i, tenants.get(i.tenant_id)) for i in block}
-        held = mail.directory([entry.username for entry in wanted.values()])
-        drifted = [id_ for id_, entry in wanted.items() if held.get(entry.username) != entry]
+        drifted = mail.drifted([_entry(i, tenants.get(i.tenant_id)) for i in block])
         if drifted:
-            repaired += _rewrite(drifted, db, mail)
+            repaired += _rewrite([UUID(entry.inbox_id) for entry in drifted], db, mail)
     return checked, repaired
 
 
