@@ -6,11 +6,12 @@ Read in main, wiring, cli, session and celery_app only; everyone else receives v
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaList = Annotated[list[str], NoDecode]
@@ -104,6 +105,24 @@ class KumoSettings(_Group):
     admin_urls: CommaList = Field(default=["http://127.0.0.1:8002"])
     admin_token: SecretStr = SecretStr(_DEV_SECRET)
     auth_pepper: SecretStr = SecretStr(_DEV_SECRET)
+    trace_key: SecretStr = SecretStr(_DEV_SECRET)
+    # Domains whose complaints count; none means those of rules.abuse.
+    reporters: CommaList = Field(default=[])
+
+
+class BlocklistSettings(_Group):
+    """Which DNS blocklists are asked, and about which addresses; none by default."""
+
+    model_config = _config("DNSBL_")
+
+    domain_zones: CommaList = Field(default=[], repr=False)
+    address_zones: CommaList = Field(default=[], repr=False)
+    addresses: CommaList = Field(default=[])
+
+    @field_validator("addresses")
+    @classmethod
+    def _addresses(cls, values: list[str]) -> list[str]:
+        return [str(ip_address(value)) for value in values]
 
 
 class PricingSettings(_Group):
@@ -141,6 +160,8 @@ class Settings(_Group):
     mail_from: str = "InboxGrove <noreply@inboxgrove.test>"
     # Who is written to when a person must look: disputes, losses, drift.
     alert_email: str = ""
+    # Not less than reports about a mail take to come.
+    delivery_events_days: int = Field(default=90, ge=31)
     rate_limit_requests_per_minute: int = 60
     rate_limit_requests_per_hour: int = 1000
     access_token_minutes: int = 15
@@ -156,6 +177,7 @@ class Settings(_Group):
     registrant: RegistrantSettings = Field(default_factory=RegistrantSettings)
     cloudflare: CloudflareSettings = Field(default_factory=CloudflareSettings)
     kumo: KumoSettings = Field(default_factory=KumoSettings)
+    blocklists: BlocklistSettings = Field(default_factory=BlocklistSettings)
     pricing: PricingSettings = Field(default_factory=PricingSettings)
 
     @property
@@ -194,6 +216,7 @@ def _unsafe(settings: Settings) -> list[str]:
         "MTA_TOKEN": settings.mta_token,
         "KUMO_ADMIN_TOKEN": settings.kumo.admin_token,
         "KUMO_AUTH_PEPPER": settings.kumo.auth_pepper,
+        "KUMO_TRACE_KEY": settings.kumo.trace_key,
     }.items():
         value = secret.get_secret_value()
         if value == _DEV_SECRET or len(value) < 32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from redis import Redis
 
 from app import clock
 from app.config import Settings, get_settings
+from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.integrations.cloudflare_client import CloudflareClient
 from app.integrations.dns_resolver import Resolver
@@ -16,6 +18,8 @@ from app.integrations.kumo_client import KumoClient
 from app.integrations.mailer import SMTPMailer
 from app.integrations.namecheap_client import NamecheapClient
 from app.integrations.stripe_client import StripeGateway
+from app.rules import abuse, blocklists
+from app.services.node_service import NodeService
 from app.utils import monitoring, security
 
 
@@ -96,8 +100,14 @@ def build_providers(settings: Settings) -> ports.Providers:
             quote_minutes=settings.pricing.quote_minutes,
             public_url=settings.public_url,
             audit_heads_file=settings.audit_heads_file,
+            trace_key=settings.kumo.trace_key.get_secret_value(),
+            reporters=tuple(settings.kumo.reporters) or abuse.REPORTERS,
+            blocklists=_blocklists(settings),
+            mta_nodes=tuple(url.rstrip("/") for url in settings.kumo.admin_urls),
+            sending_addresses=tuple(settings.blocklists.addresses),
             automatic_capture=settings.stripe.domain_capture == "automatic",
             alert_email=settings.alert_email,
+            keep_events=timedelta(days=settings.delivery_events_days),
         ),
         payments=payments,
         registrar=NamecheapClient(
@@ -125,9 +135,23 @@ def build_providers(settings: Settings) -> ports.Providers:
         mail=KumoClient(
             http=http,
             redis=redis,
-            admin_urls=settings.kumo.admin_urls,
+            nodes=_nodes,
             admin_token=settings.kumo.admin_token.get_secret_value(),
         ),
         mailer=SMTPMailer(url=settings.smtp_url, sender=settings.mail_from),
         closing=(http.close, redis.close, payments.close),
     )
+
+
+def _nodes() -> list[str]:
+    """Asked at every order, so that a node added or removed a moment ago counts everywhere."""
+    with transaction(tenant=ALL_TENANTS) as db:
+        return NodeService.urls(db)
+
+
+def _blocklists(settings: Settings) -> tuple[blocklists.Blocklist, ...]:
+    zones = {
+        blocklists.Kind.DOMAIN: settings.blocklists.domain_zones,
+        blocklists.Kind.ADDRESS: settings.blocklists.address_zones,
+    }
+    return tuple(blocklists.blocklist(zone, kind) for kind in zones for zone in zones[kind])

@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.signed_in",
     "tests.fixtures.team",
     "tests.fixtures.money",
+    "tests.fixtures.relay",
 ]
 
 

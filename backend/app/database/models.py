@@ -25,10 +25,26 @@ from app.database.tables.domains import (
     RegistrarOperation,
     StepName,
 )
+from app.database.tables.health import (
+    AddressStanding,
+    Appeal,
+    AppealState,
+    Complaint,
+    DomainStanding,
+    WarmupDay,
+)
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
+from app.database.tables.nodes import MTANode, NodeMode
 from app.database.tables.notices import BillingNotice, NoticeKind, OperatorAlert
-from app.database.tables.sending import DeliveryEvent, InboxDay, Suppression
+from app.database.tables.sending import (
+    DeliveryEvent,
+    DomainDay,
+    InboxDay,
+    ProviderDay,
+    Suppression,
+    TenantDay,
+)
 from app.database.tables.tenancy import (
     APIKey,
     AuditLog,
@@ -54,16 +70,22 @@ from app.database.tables.tenancy import (
 
 __all__ = [
     "APIKey",
+    "AddressStanding",
+    "Appeal",
+    "AppealState",
     "AuditLog",
     "Base",
     "BillingNotice",
+    "Complaint",
     "DKIMKey",
     "Decision",
     "DecisionAction",
     "DeliveryEvent",
     "Dispute",
     "Domain",
+    "DomainDay",
     "DomainPurchase",
+    "DomainStanding",
     "DomainStatus",
     "DomainStep",
     "IdempotencyRecord",
@@ -74,7 +96,9 @@ __all__ = [
     "Invoice",
     "Job",
     "JobState",
+    "MTANode",
     "MailToken",
+    "NodeMode",
     "NoticeKind",
     "OperationState",
     "Operator",
@@ -83,6 +107,7 @@ __all__ = [
     "OutboxEvent",
     "PaymentMethod",
     "Plan",
+    "ProviderDay",
     "ProviderEvent",
     "Provision",
     "PurchaseState",
@@ -97,6 +122,7 @@ __all__ = [
     "Suppression",
     "SuspensionReason",
     "Tenant",
+    "TenantDay",
     "TenantOwned",
     "Throttle",
     "Transaction",
@@ -104,6 +130,7 @@ __all__ = [
     "TrialClaim",
     "TrialClaimKind",
     "User",
+    "WarmupDay",
     "init_db",
     "new_id",
 ]

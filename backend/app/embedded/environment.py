@@ -88,6 +88,7 @@ def stack_secrets(path: Path) -> dict[str, str]:
             "SECRET_KEY": token,
             "ENCRYPTION_KEYS": key,
             "KUMO_AUTH_PEPPER": token,
+            "KUMO_TRACE_KEY": token,
             "KUMO_ADMIN_TOKEN": token,
             "MTA_TOKEN": token,
         },
@@ -162,6 +163,11 @@ def _sandbox_groups(
     }
     mail = {
         "KUMO_ADMIN_URLS": f"{sandbox_url}/kumomta",
+        "KUMO_REPORTERS": "gmail.test,outlook.test,yahoo.test,corp.test",
+        "DNSBL_DOMAIN_ZONES": "dbl.test",
+        "DNSBL_ADDRESS_ZONES": "dnsbl.test",
+        # The sandbox's node sends from 127.0.0.1, which no list may hold.
+        "DNSBL_ADDRESSES": "192.0.2.25",
         "MAIL_ZONE": "mta.inboxgrove.test",
         "SUBMISSION_HOST": HOST,
         "SMTP_URL": f"smtp://{HOST}:{ports[MX]}",
@@ -191,6 +197,7 @@ def _policy(env: Mapping[str, str], ports: Mapping[str, int], api_url: str) -> d
         "IG_ADMIN_TOKEN": env["KUMO_ADMIN_TOKEN"],
         "IG_REDIS_URL": env["REDIS_URL"],
         "IG_AUTH_PEPPER": env["KUMO_AUTH_PEPPER"],
+        "IG_TRACE_KEY": env["KUMO_TRACE_KEY"],
         "IG_SUBMISSION_LISTEN": f"{HOST}:{ports[SUBMISSION]}",
         "IG_HOSTNAME": f"mx1.{env['MAIL_ZONE']}",
         "IG_MAIL_ZONE": env["MAIL_ZONE"],

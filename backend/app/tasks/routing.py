@@ -40,17 +40,25 @@ ROUTES: dict[str, tuple[str, ...]] = {
         # Inboxes
         e.InboxesProvisioned: ("provisioning.publish_inboxes",),
         e.InboxChanged: ("provisioning.publish_inbox",),
+        e.TenantWarmupDue: ("health.warm_up",),
+        e.TenantScoresDue: ("health.score_inboxes",),
         # Kill switch
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant",),
+        e.QueueBounceRequested: ("monitoring.bounce_queue",),
         # The calendar
         e.TrialsDue: ("billing.expire_trials",),
         e.SubscriptionsDue: ("billing.remind_of_trials", "billing.begin_scheduled_plans"),
         e.BooksDue: ("billing.reconcile",),
         e.HoldsDue: ("billing.release_stale_holds",),
-        e.WarmupDue: ("provisioning.advance_warmup",),
+        e.AbuseCheckDue: ("health.check_abuse",),
+        e.BlocklistsDue: ("health.ask_blocklists",),
+        e.ScoresDue: ("health.plan_scores",),
+        e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
+        e.DirectoryCheckDue: ("monitoring.compare_directory",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),
+        e.DeliveryDaysDue: ("delivery.turn_days",),
         e.HousekeepingDue: ("monitoring.housekeeping",),
     }.items()
 }
@@ -74,6 +82,7 @@ UNSTOPPABLE = frozenset(
         "billing.reconcile_account",
         "monitoring.silence_tenant",
         "monitoring.revive_tenant",
+        "monitoring.bounce_queue",
     }
 )
 """What goes on while a tenant is suspended: money already in flight, the kill switch itself, and
@@ -82,9 +91,11 @@ what people are told about the safety of their own account."""
 QUEUES: dict[str, str] = {
     "accounts": "default",
     "billing": "money",
+    "delivery": "default",
     "domains": "money",
     "provisioning": "provision",
     "monitoring": "default",
+    "health": "default",
 }
 """Queue by area of the task: a flood in one must not hold up another."""
 

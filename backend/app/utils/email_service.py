@@ -145,6 +145,17 @@ About: {{ fact }}
 {% if tenant_id %}
 Tenant: {{ tenant_id }}
 {% endif %}""",
+    "warned": """\
+Hello {{ company }},
+
+{{ note }}
+
+{% if paused %}The inbox is paused: it sends nothing until you have looked at its list and resumed \
+it. {% else %}Sending goes on. If it gets worse, it will be stopped. {% endif %}The figures, the \
+thresholds and a way to object are here:
+
+{{ link }}
+""",
     "suspended": """\
 Hello {{ company }},
 
@@ -407,6 +418,12 @@ def suspended(*, company: str, reason: str) -> Mail:
     return _render(
         "suspended", "Your account is suspended", company=company, reason=words, remedy=remedy
     )
+
+
+def warned(*, company: str, note: str, paused: bool, link: str) -> Mail:
+    """Says that the mail of a tenant comes near a stop, or that one of its inboxes was paused."""
+    subject = "One of your inboxes is paused" if paused else "Your sending needs attention"
+    return _render("warned", subject, company=company, note=note, paused=paused, link=link)
 
 
 def money(cents: int, currency: str) -> str:

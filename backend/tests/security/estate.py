@@ -130,6 +130,8 @@ def _bearer(token: str) -> dict[str, str]:
 KINDS: dict[str, tuple[str, ...]] = {
     "actor_id": ("user",),
     "card_id": ("payment_method",),
+    "appeal_id": ("appeal",),
+    "decision_id": ("decision",),
     "domain_id": ("domain",),
     "domain_ids": ("domain",),
     "inbox_id": ("inbox",),

@@ -75,7 +75,7 @@ async def test_complaint_is_a_feedback_report(side: Side, relay: Relay) -> None:
     await side.send(raw, to="complain+7@yahoo.test", sender="b+tok@bounce.acme.test")
     await ticking(side, lambda: bool(relay.taken))
     sender, to, _ = relay.taken[0]
-    assert (sender, to) == ("<>", ["fbl@fbl.mta.inboxgrove.test"])
+    assert (sender, to) == ("fbl@feedback.yahoo.test", ["fbl@fbl.mta.inboxgrove.test"])
     report = relay.report()
     assert report.get_content_type() == "multipart/report"
     assert report.get_param("report-type") == "feedback-report"
