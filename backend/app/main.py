@@ -26,6 +26,7 @@ from app.api.v1 import (
     passwords,
     team,
     two_factor,
+    webhook_endpoints,
 )
 from app.config import Settings
 from app.database import migrations
@@ -135,7 +136,16 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
     people = (auth, passwords, two_factor, team, api_keys, data_export)
-    for area in (*people, billing, domains, infrastructure, analytics, audit_log, admin):
+    for area in (
+        *people,
+        billing,
+        domains,
+        infrastructure,
+        analytics,
+        audit_log,
+        admin,
+        webhook_endpoints,
+    ):
         router.include_router(area.router)
     return router
 

@@ -51,6 +51,13 @@ from app.database.tables.tenancy import (
     TrialClaimKind,
     User,
 )
+from app.database.tables.webhooks import (
+    DeliveryState,
+    EndpointStatus,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 __all__ = [
     "APIKey",
@@ -61,11 +68,13 @@ __all__ = [
     "Decision",
     "DecisionAction",
     "DeliveryEvent",
+    "DeliveryState",
     "Dispute",
     "Domain",
     "DomainPurchase",
     "DomainStatus",
     "DomainStep",
+    "EndpointStatus",
     "IdempotencyRecord",
     "Inbox",
     "InboxDay",
@@ -104,6 +113,9 @@ __all__ = [
     "TrialClaim",
     "TrialClaimKind",
     "User",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "init_db",
     "new_id",
 ]

@@ -68,6 +68,11 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "delivery_events": "inbox_id domain_id event_type occurred_at message_id recipient"
         " recipient_domain response_code response bounce_classification",
         "suppressions": "target reason",
+        "webhook_endpoints": "updated_at url description event_types status disabled_reason"
+        " previous_until last_sequence failing_since tells_since",
+        "webhook_deliveries": "updated_at endpoint_id sequence event_type occurred_at data state"
+        " attempts next_try_at delivered_at",
+        "webhook_attempts": "delivery_id status_code answer duration_ms",
     }.items()
 }
 """By table, in the order of the document."""
@@ -95,6 +100,8 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "registrar_operations": {"order_id": _OURS, "charged_cents": _OURS, "error": _OURS},
     "dkim_keys": {"private_key": _SECRET},
     "inboxes": {"password": _SECRET, "password_hmac": _SECRET},
+    "webhook_endpoints": {"secret": _SECRET, "previous_secret": _SECRET, "is_busy": _RAW},
+    "webhook_deliveries": {"outbox_id": _RAW},
     "delivery_events": {"natural_key": _RAW, "record": _RAW},
 }
 """What was decided to stay inside, and why."""

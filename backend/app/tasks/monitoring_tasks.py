@@ -20,7 +20,9 @@ from app.database.models import (
     Tenant,
 )
 from app.database.queries import audit
+from app.database.queries import webhooks as webhook_queries
 from app.integrations import ports
+from app.rules import webhooks
 from app.services import mail_tokens, token_families
 from app.services.directory_service import DirectoryService
 from app.services.invitation_service import InvitationService
@@ -85,3 +87,4 @@ def housekeeping(db: Session) -> None:
     InvitationService.forget(db)
     mail_tokens.forget(db)
     token_families.forget(db)
+    webhook_queries.forget(db, clock.now() - webhooks.KEEP)

@@ -42,6 +42,7 @@ KILL_LATENCY = Histogram(
     "From the suspension of a tenant to the relay's acknowledgement.",
     buckets=_LATENCIES,
 )
+WEBHOOKS = Counter("ig_webhook_attempts_total", "Calls of tenants' own servers.", ["result"])
 RETRIES = Counter("ig_retries_total", "Calls repeated at a dependency.", ["dep"])
 INGESTED = Counter("ig_delivery_records_total", "Log records of the relay.", ["result"])
 LIMITER_FALLBACKS = Counter(
