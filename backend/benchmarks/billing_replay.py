@@ -197,19 +197,21 @@ def prepare(folder: Path) -> Path:
     return file
 
 
-def tell(seeds: list[int]) -> tuple[int, list[str]]:
-    """How many events were handled, and what went wrong; each seed is one order of one life."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = prepare(Path(folder))
-        replays = [Replay(life, file) for life in lives.read()]
-        handled, wrong = 0, []
+def work(seeds: range, results: multiprocessing.Queue[tuple[int, list[str]]]) -> None:
+    """Tell one order for each seed, in a database of this process's own, and say how it went."""
+    quieten()
+    # Lives share cards and days; in one database they would wait for each other.
+    with databases(), tempfile.TemporaryDirectory() as folder:
+        replays = ready(Path(folder))
         for seed in seeds:
             replay = replays[seed % len(replays)]
             found = replay.run(seed)
-            handled += replay.handled
-            if found is not None:
-                wrong.append(found)
-    return handled, wrong
+            results.put((replay.handled, [] if found is None else [found]))
+
+
+def ready(folder: Path) -> list[Replay]:
+    file = prepare(folder)
+    return [Replay(life, file) for life in lives.read()]
 
 
 def main() -> None:
@@ -218,16 +220,21 @@ def main() -> None:
     began, told = time.perf_counter(), lives.read()
     # Fresh processes, because a forked one would share this one's connections.
     context = multiprocessing.get_context("spawn")
-    with databases(), context.Pool(PROCESSES, initializer=quieten) as pool:
-        # One process for one life: two would wait for each other's rows of the same tenant.
-        parts = [list(range(n, orders, len(told))) for n in range(len(told))]
-        parts.sort(key=lambda part: -len(told[part[0] % len(told)]["events"]) if part else 0)
-        results = []
-        for result in pool.imap_unordered(tell, parts):
-            results.append(result)
-            print(f"{len(results)} of {len(parts)} lives", file=sys.stderr, flush=True)
-    handled = sum(count for count, _ in results)
-    wrong = [one for _, found in results for one in found]
+    results: multiprocessing.Queue[tuple[int, list[str]]] = context.Queue()
+    workers = [
+        context.Process(target=work, args=(range(n, orders, PROCESSES), results))
+        for n in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    handled, wrong, done = 0, [], 0
+    while done < orders:
+        count, found = results.get(timeout=600)
+        handled, wrong, done = handled + count, wrong + found, done + 1
+        if done % 500 == 0:
+            print(f"{done} of {orders} orders", file=sys.stderr, flush=True)
+    for worker in workers:
+        worker.join()
     seconds = time.perf_counter() - began
     print(
         json.dumps(

@@ -101,12 +101,13 @@ NEEDS_ENTITLEMENT = {"POST /billing/domain-purchase-intent", "POST /infrastructu
 """Refused once a trial is over, until somebody pays."""
 
 OTHERWISE = {
-    # Nobody here has a card on file, a subscription or an open invoice.
-    "POST /billing/upgrade": {402},
-    "GET /billing/upgrade/preview": {200, 402, 409},
+    # Nobody here has a subscription or an open invoice.
     "POST /billing/cancel": {409},
-    "POST /billing/resume": {402, 409},
     "POST /billing/invoices/{invoice_id}/pay": {409},
+    # Nor a card, or one that Stripe does not know; some have more than the plan allows.
+    "POST /billing/upgrade": {402, 409, 502},
+    "GET /billing/upgrade/preview": {200, 409},
+    "POST /billing/resume": {402, 409, 502},
     # Stripe does not know the rows made here.
     "GET /billing/invoices/{invoice_id}": {502},
     "POST /billing/payment-methods/{card_id}/default": {502},
