@@ -326,7 +326,6 @@ class FakePayments:
         return self.accidents.around("release", effect)
 
 
-@dataclass
 class FakeHooks:
     """Everybody's server is well."""
 
@@ -334,6 +333,7 @@ class FakeHooks:
         return ports.HookAnswer(200, "", 1)
 
 
+@dataclass
 class FakeMailer:
     """Keeps what was written to people."""
 

@@ -246,7 +246,7 @@ def test_after_the_ladder_a_message_is_given_up_and_can_be_replayed(
     assert [body["sequence"] for body in server.bodies] == [1] * 8 + [2]
     signed_in.sign_in_again()
     (lost,) = deliveries(signed_in, made, state="given_up")
-    assert signed_in.post(f"{PATH}/{made['id']}/replay", delivery_ids=[]) == {"queued": 1}
+    assert signed_in.post(f"{PATH}/{made['id']}/replay", sequences=[]) == {"queued": 1}
     signed_in.drain()
     assert server.bodies[-1]["id"] == lost["id"]
     assert deliveries(signed_in, made, state="given_up") == []
@@ -379,7 +379,7 @@ def test_another_tenants_endpoint_does_not_exist(
     signed_in.post(f"{PATH}/{made['id']}/test")
     signed_in.drain()
     (row,) = deliveries(signed_in, made)
-    answer = other.try_post(f"{PATH}/{mine['id']}/replay", delivery_ids=[row["id"]])
+    answer = other.try_post(f"{PATH}/{mine['id']}/replay", sequences=[row["sequence"] + 1])
     assert answer.status_code == 404
 
 

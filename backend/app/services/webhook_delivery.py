@@ -89,7 +89,7 @@ def queue(
         next_try_at=clock.now(),
     )
     db.add(delivery)
-    db.flush()
+    db.flush()  # Its id is the message's.
     wake(endpoint, db)
     return delivery
 
@@ -128,7 +128,7 @@ def deliver(
         answer = hooks.post(endpoint.url, body, _headers(endpoint, head, body))
         db.refresh(endpoint, with_for_update=True)
         _note(endpoint, head, answer, db)
-        db.flush()
+        db.flush()  # The next one is looked for.
     else:
         db.refresh(endpoint, with_for_update=True)
     following = _first_waiting(endpoint, db)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +63,7 @@ class WebhookService:
             secret=_seal(text, endpoint_id),
         )
         db.add(endpoint)
-        db.flush()
+        db.flush()  # The audit row names its id.
         changes: Changes = {"url": [None, url], "event_types": [None, endpoint.event_types]}
         _audit(db, "webhook_endpoint_created", endpoint, changes)
         return endpoint, text
@@ -137,22 +137,22 @@ class WebhookService:
         return delivery
 
     @staticmethod
-    def replay(endpoint_id: UUID, delivery_ids: Sequence[UUID], db: Session) -> int:
-        """Tell these deliveries again; without any, all that were given up. How many wait now.
+    def replay(endpoint_id: UUID, sequences: Collection[int], db: Session) -> int:
+        """Tell these numbers again; without any, all that were given up. How many wait now.
 
-        They keep their id and sequence. Raises NotFound for an endpoint or delivery that is not
+        Messages keep their id and number. Raises NotFound for an endpoint or message that is not
         there, Conflict unless the endpoint is active.
         """
         endpoint = _get(endpoint_id, db)
         if endpoint.status != EndpointStatus.ACTIVE:
             raise errors.Conflict(f"The endpoint is {endpoint.status}; make it active first.")
         chosen = select(WebhookDelivery).where(WebhookDelivery.endpoint_id == endpoint.id)
-        if delivery_ids:
-            chosen = chosen.where(WebhookDelivery.id.in_(delivery_ids))
+        if sequences:
+            chosen = chosen.where(WebhookDelivery.sequence.in_(sequences))
         else:
             chosen = chosen.where(WebhookDelivery.state == DeliveryState.GIVEN_UP)
         found = db.scalars(chosen.order_by(WebhookDelivery.sequence).with_for_update()).all()
-        if len(found) < len(set(delivery_ids)):
+        if len(found) < len(set(sequences)):
             raise errors.NotFound(resource="delivery")
         for delivery in found:
             delivery.state, delivery.attempts = DeliveryState.WAITING, 0

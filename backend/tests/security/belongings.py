@@ -324,7 +324,6 @@ MAKERS: dict[str, Callable[[UUID, Session], UUID | str]] = {
     "provision": provision,
     "suppression": suppression,
     "endpoint": endpoint,
-    "delivery": delivery,
     "purchase": purchase,
     "intent": intent,
     "invoice": invoice,

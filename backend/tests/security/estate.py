@@ -131,7 +131,6 @@ KINDS: dict[str, tuple[str, ...]] = {
     "actor_id": ("user",),
     "card_id": ("payment_method",),
     "domain_id": ("domain",),
-    "delivery_ids": ("delivery",),
     "domain_ids": ("domain",),
     "endpoint_id": ("endpoint",),
     "inbox_id": ("inbox",),

@@ -47,8 +47,10 @@ class EndpointPatch(In):
 class ReplayIn(In):
     model_config = example({})
 
-    delivery_ids: Annotated[list[UUID], Field(max_length=1000)] = Field(default_factory=list)
-    """Empty for all that were given up."""
+    sequences: Annotated[
+        list[Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]], Field(max_length=1000)
+    ] = Field(default_factory=list)
+    """Numbers of messages, those of a gap for example; empty for all that were given up."""
 
 
 class EndpointOut(Out):

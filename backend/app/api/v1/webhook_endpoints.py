@@ -57,6 +57,7 @@ def create_webhook_endpoint(body: s.EndpointIn, tenant: CurrentTenant, db: DB) -
     **requires(Permission.WEBHOOKS_READ),
 )
 def get_webhook_endpoint(endpoint_id: UUID, db: DB) -> Any:
+    """Where it goes, what it is told of, and how it fares."""
     return ok(_endpoint(endpoint_id, db))
 
 
@@ -140,8 +141,8 @@ def list_webhook_deliveries(
     **requires(Permission.WEBHOOKS_WRITE, audit_event="webhook_replayed", idempotent=True),
 )
 def replay_webhook_deliveries(endpoint_id: UUID, body: s.ReplayIn, db: DB) -> Any:
-    """Tell again, with the same ids and numbers; without ids, all that was given up."""
-    return ok({"queued": WebhookService.replay(endpoint_id, body.delivery_ids, db)})
+    """Tell again, under the same ids and numbers; without numbers, all that was given up."""
+    return ok({"queued": WebhookService.replay(endpoint_id, body.sequences, db)})
 
 
 def _endpoint(endpoint_id: UUID, db: DB) -> WebhookEndpoint:
