@@ -6,7 +6,7 @@ Read in main, wiring, cli, session and celery_app only; everyone else receives v
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -164,6 +164,8 @@ class Settings(_Group):
     delivery_events_days: int = Field(default=90, ge=31)
     rate_limit_requests_per_minute: int = 60
     rate_limit_requests_per_hour: int = 1000
+    # Networks of our own that tenants' webhooks may reach: none, but on a machine of one's own.
+    webhook_allowed_networks: CommaList = Field(default=[])
     access_token_minutes: int = 15
     refresh_token_days: int = 30
     audit_heads_file: Path | None = None
@@ -189,6 +191,11 @@ class Settings(_Group):
     def owner_url(self) -> str:
         """The database URL of who owns the schema and migrates it."""
         return _with_driver(self.migration_database_url or self.database_url)
+
+    @property
+    def webhook_networks(self) -> list[IPv4Network | IPv6Network]:
+        """Raises ValueError for something that is no network in CIDR notation."""
+        return [ip_network(text) for text in self.webhook_allowed_networks]
 
     @property
     def psycopg_url(self) -> str:

@@ -196,6 +196,18 @@ class TenantScoresDue(TenantEvent):
     pass
 
 
+@dataclass(frozen=True)
+class WebhookDue(TenantEvent):
+    """A message waits at an endpoint where no job is at work."""
+
+    endpoint_id: UUID
+
+
+@dataclass(frozen=True)
+class WebhookDisabled(TenantEvent):
+    endpoint_id: UUID
+
+
 # Facts of the calendar; tasks/schedule.py says how often each comes true.
 
 

@@ -18,6 +18,7 @@ from app.integrations.kumo_client import KumoClient
 from app.integrations.mailer import SMTPMailer
 from app.integrations.namecheap_client import NamecheapClient
 from app.integrations.stripe_client import StripeGateway
+from app.integrations.webhook_sender import WebhookSender
 from app.rules import abuse, blocklists
 from app.services.node_service import NodeService
 from app.utils import monitoring, security
@@ -108,6 +109,7 @@ def build_providers(settings: Settings) -> ports.Providers:
             automatic_capture=settings.stripe.domain_capture == "automatic",
             alert_email=settings.alert_email,
             keep_events=timedelta(days=settings.delivery_events_days),
+            webhook_networks=tuple(settings.webhook_networks),
         ),
         payments=payments,
         registrar=NamecheapClient(
@@ -139,6 +141,7 @@ def build_providers(settings: Settings) -> ports.Providers:
             admin_token=settings.kumo.admin_token.get_secret_value(),
         ),
         mailer=SMTPMailer(url=settings.smtp_url, sender=settings.mail_from),
+        hooks=WebhookSender(allowed=settings.webhook_networks),
         closing=(http.close, redis.close, payments.close),
     )
 

@@ -67,6 +67,13 @@ from app.database.tables.tenancy import (
     TrialClaimKind,
     User,
 )
+from app.database.tables.webhooks import (
+    DeliveryState,
+    EndpointStatus,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 __all__ = [
     "APIKey",
@@ -81,6 +88,7 @@ __all__ = [
     "Decision",
     "DecisionAction",
     "DeliveryEvent",
+    "DeliveryState",
     "Dispute",
     "Domain",
     "DomainDay",
@@ -88,6 +96,7 @@ __all__ = [
     "DomainStanding",
     "DomainStatus",
     "DomainStep",
+    "EndpointStatus",
     "IdempotencyRecord",
     "Inbox",
     "InboxDay",
@@ -131,6 +140,9 @@ __all__ = [
     "TrialClaimKind",
     "User",
     "WarmupDay",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "init_db",
     "new_id",
 ]

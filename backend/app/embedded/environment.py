@@ -174,6 +174,7 @@ def _sandbox_groups(
     }
     own = {
         "SANDBOX_HOST": HOST,
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "SANDBOX_DATA_DIR": str(choices.data_dir / "sandbox"),
     }
     if choices.given.get("ENVIRONMENT") != "production":

@@ -7,9 +7,10 @@ Money is integer cents.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Protocol
 
@@ -374,6 +375,24 @@ class Mailer(Protocol):
         ...
 
 
+# A tenant's own servers ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HookAnswer:
+    status_code: int | None
+    """None when no answer came."""
+    text: str
+    """The beginning of the body, or why there was none."""
+    milliseconds: int
+
+
+class HookSender(Protocol):
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HookAnswer:
+        """One try; it raises nothing for what the other side does."""
+        ...
+
+
 @dataclass(frozen=True)
 class Platform:
     """What this installation is to the outside, from Settings."""
@@ -400,6 +419,8 @@ class Platform:
     """Those of the relay that blocklists are asked about."""
     automatic_capture: bool = False
     """Whether a domain's price is charged at once and refunded on failure, instead of held."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Networks that are not public and may be called all the same."""
     alert_email: str = ""
     """Who is written to when a person must look; nobody when empty."""
     keep_events: timedelta = timedelta(days=90)
@@ -418,6 +439,7 @@ class Providers:
     resolver: DNSResolver
     mail: MailPlatform
     mailer: Mailer
+    hooks: HookSender
     closing: tuple[Callable[[], object], ...] = ()
     """What gives the connections of these back."""
 

@@ -80,6 +80,11 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "appeals": "decision_id message filed_by state answer answered_by answered_at",
         "complaints": "inbox_id domain_id recipient feedback_type reporter verified why_not"
         " received_at",
+        "webhook_endpoints": "updated_at url description event_types status disabled_reason"
+        " previous_until last_sequence failing_since tells_since",
+        "webhook_deliveries": "updated_at endpoint_id sequence event_type occurred_at data state"
+        " attempts next_try_at delivered_at",
+        "webhook_attempts": "delivery_id status_code answer duration_ms",
     }.items()
 }
 """By table, in the order of the document."""
@@ -109,6 +114,8 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "inboxes": {"password": _SECRET, "password_hmac": _SECRET},
     "complaints": {"trace": _RAW},
     "delivery_events": {"natural_key": _RAW, "trace": _RAW, "record": _RAW},
+    "webhook_endpoints": {"secret": _SECRET, "previous_secret": _SECRET, "is_busy": _RAW},
+    "webhook_deliveries": {"outbox_id": _RAW},
 }
 """What was decided to stay inside, and why."""
 

@@ -22,7 +22,9 @@ from app.database.models import (
     Tenant,
 )
 from app.database.queries import audit
+from app.database.queries import webhooks as webhook_queries
 from app.integrations import ports
+from app.rules import webhooks
 from app.services import directory_repair, mail_tokens, token_families
 from app.services.invitation_service import InvitationService
 from app.tasks.jobs import task
@@ -117,3 +119,4 @@ def housekeeping(db: Session) -> None:
     InvitationService.forget(db)
     mail_tokens.forget(db)
     token_families.forget(db)
+    webhook_queries.forget(db, clock.now() - webhooks.KEEP)

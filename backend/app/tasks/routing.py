@@ -19,7 +19,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.InvitationIssued: ("accounts.send_invitation",),
         # Money
         e.ProviderEventReceived: ("billing.handle_provider_event",),
-        e.PlanChanged: ("provisioning.apply_plan_limits",),
+        e.PlanChanged: ("provisioning.apply_plan_limits", "webhooks.publish"),
         e.CardChanged: ("billing.collect_debts",),
         e.RefundRequested: ("billing.refund",),
         e.BillingNoticeDue: ("billing.send_notice",),
@@ -30,22 +30,29 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.DomainHoldPlaced: ("domains.request_purchase",),
         e.DomainPurchaseAuthorised: ("domains.submit_registration",),
         e.DomainRegistrationSubmitted: ("domains.register",),
-        e.DomainRegistered: ("billing.capture_purchase", "domains.create_zone"),
-        e.DomainRegistrationFailed: ("billing.release_purchase",),
+        e.DomainRegistered: (
+            "billing.capture_purchase",
+            "domains.create_zone",
+            "webhooks.publish",
+        ),
+        e.DomainRegistrationFailed: ("billing.release_purchase", "webhooks.publish"),
         e.DomainZoneCreated: ("domains.publish_records",),
         e.DomainRecordsPublished: ("domains.delegate",),
         e.DomainDelegated: ("domains.verify_dns",),
         e.DomainVerified: ("domains.authorize_in_kumo",),
-        e.DomainActivated: (),
+        e.DomainActivated: ("webhooks.publish",),
         # Inboxes
-        e.InboxesProvisioned: ("provisioning.publish_inboxes",),
+        e.InboxesProvisioned: ("provisioning.publish_inboxes", "webhooks.publish"),
         e.InboxChanged: ("provisioning.publish_inbox",),
         e.TenantWarmupDue: ("health.warm_up",),
         e.TenantScoresDue: ("health.score_inboxes",),
         # Kill switch
         e.TenantSuspended: ("monitoring.silence_tenant",),
-        e.TenantReinstated: ("monitoring.revive_tenant",),
+        e.TenantReinstated: ("monitoring.revive_tenant", "webhooks.publish"),
         e.QueueBounceRequested: ("monitoring.bounce_queue",),
+        # Tenants' own servers
+        e.WebhookDue: ("webhooks.deliver",),
+        e.WebhookDisabled: ("webhooks.tell_disabled",),
         # The calendar
         e.TrialsDue: ("billing.expire_trials",),
         e.SubscriptionsDue: ("billing.remind_of_trials", "billing.begin_scheduled_plans"),
@@ -96,6 +103,8 @@ QUEUES: dict[str, str] = {
     "provisioning": "provision",
     "monitoring": "default",
     "health": "default",
+    # Their servers may be slow, all of them.
+    "webhooks": "webhooks",
 }
 """Queue by area of the task: a flood in one must not hold up another."""
 

@@ -61,6 +61,15 @@ If this was not you, choose a new password at once and answer this message:
 
 {{ link }}
 """,
+    "webhook_disabled": """\
+Hello {{ company }},
+
+we stopped calling your webhook endpoint {{ url }}: {{ why }}
+
+Nothing new is kept for it. Set it to active again when your server is well:
+
+{{ link }}
+""",
     "receipt": """\
 Hello {{ company }},
 
@@ -260,6 +269,18 @@ def second_factor(*, name: str, what: str, left: int) -> Mail:
         event += f" Codes left: {left}."
     remedy = "If this was not you, change your password now and answer this message."
     return _render("second_factor", subject, name=name, event=event, remedy=remedy)
+
+
+def webhook_disabled(*, company: str, url: str, why: str, link: str) -> Mail:
+    """Tells a company that one of its servers is not called any more."""
+    return _render(
+        "webhook_disabled",
+        "A webhook endpoint was switched off",
+        company=company,
+        url=url,
+        why=why,
+        link=link,
+    )
 
 
 def receipt(

@@ -52,6 +52,7 @@ NODES_UNREACHABLE = Gauge(
     "Relay nodes that did not answer at the last comparison.",
     multiprocess_mode="mostrecent",
 )
+WEBHOOKS = Counter("ig_webhook_attempts_total", "Calls of tenants' own servers.", ["result"])
 RETRIES = Counter("ig_retries_total", "Calls repeated at a dependency.", ["dep"])
 INGESTED = Counter("ig_delivery_records_total", "Log records of the relay.", ["result"])
 LIMITER_FALLBACKS = Counter(

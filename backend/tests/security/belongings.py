@@ -59,11 +59,15 @@ from app.database.models import (
     TransactionType,
     User,
     WarmupDay,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
     new_id,
 )
 from app.rules import api_keys, warmup
 from app.services.domain_setup import key_context
 from app.services.inbox_batch import password_context
+from app.services.webhook_delivery import secret_context
 from app.utils import security
 
 PASSWORD = "correct horse battery"
@@ -259,6 +263,36 @@ def appeal(tenant_id: UUID, db: Session) -> UUID:
     return add(db, Appeal, tenant_id, decision_id=decision(tenant_id, db), message="They agreed.")
 
 
+def endpoint(tenant_id: UUID, db: Session) -> UUID:
+    """Of a server that is not there."""
+    made = new_id()
+    return add(
+        db,
+        WebhookEndpoint,
+        tenant_id,
+        id=made,
+        url="http://127.0.0.1:9/hook",
+        event_types=[],
+        secret=security.encrypt(b"whsec_" + b"YWJj" * 8, secret_context(made)),
+    )
+
+
+def delivery(tenant_id: UUID, db: Session, endpoint_id: UUID | None = None) -> UUID:
+    to = db.get_one(WebhookEndpoint, endpoint_id or endpoint(tenant_id, db))
+    to.last_sequence += 1
+    return add(
+        db,
+        WebhookDelivery,
+        tenant_id,
+        endpoint_id=to.id,
+        sequence=to.last_sequence,
+        event_type="webhook.test",
+        occurred_at=clock.now(),
+        data={},
+        next_try_at=clock.now(),
+    )
+
+
 # Money ------------------------------------------------------------------------------------------
 
 
@@ -327,6 +361,7 @@ MAKERS: dict[str, Callable[[UUID, Session], UUID | str]] = {
     "suppression": suppression,
     "decision": decision,
     "appeal": appeal,
+    "endpoint": endpoint,
     "purchase": purchase,
     "intent": intent,
     "invoice": invoice,
@@ -414,6 +449,7 @@ def extras(tenant_id: UUID, db: Session) -> None:
                 "reason": "general",
             },
         ),
+        (WebhookAttempt, {"delivery_id": delivery(tenant_id, db), "duration_ms": 1}),
         (BillingNotice, {"kind": NoticeKind.CANCELED, "fact": secrets.token_hex(6)}),
         (
             Transaction,

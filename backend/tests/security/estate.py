@@ -134,6 +134,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "decision_id": ("decision",),
     "domain_id": ("domain",),
     "domain_ids": ("domain",),
+    "endpoint_id": ("endpoint",),
     "inbox_id": ("inbox",),
     "inbox_ids": ("inbox",),
     "invoice_id": ("invoice",),

@@ -134,6 +134,8 @@ OTHERWISE = {
     "GET /billing/invoices/{invoice_id}": {502},
     "POST /billing/payment-methods/{card_id}/default": {502},
     "DELETE /billing/payment-methods/{card_id}": {502},
+    # A tenant that has everything has too many of them.
+    "POST /infrastructure/webhook-endpoints": {201, 409},
     # The registrar paces us.
     "POST /domains/search": {200, 503},
     "POST /billing/domain-purchase-intent": {201, 503},

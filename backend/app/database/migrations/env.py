@@ -17,6 +17,7 @@ from app.database.tables import (
     notices,
     sending,
     tenancy,
+    webhooks,
 )
 from app.database.tables.base import Base
 
@@ -32,6 +33,7 @@ AREAS = (
     notices,
     sending,
     tenancy,
+    webhooks,
 )
 
 # Any fixed number will do: it keeps two upgrades at once from meeting.
