@@ -67,21 +67,27 @@ def test_commas_quotes_and_newlines_survive() -> None:
     [
         (
             "instantly",
-            "Email,First Name,Last Name,IMAP Username,IMAP Password,IMAP Host,IMAP Port,"
-            "SMTP Username,SMTP Password,SMTP Host,SMTP Port,Daily Limit,Warmup Enabled,"
-            "Warmup Limit,Warmup Increment",
+            (
+                "Email,First Name,Last Name,IMAP Username,IMAP Password,IMAP Host,IMAP Port,"
+                "SMTP Username,SMTP Password,SMTP Host,SMTP Port,Daily Limit,Warmup Enabled,"
+                "Warmup Limit,Warmup Increment"
+            ),
         ),
         (
             "smartlead",
-            "from_name,from_email,user_name,password,smtp_host,smtp_port,imap_host,imap_port,"
-            "max_email_per_day,custom_tracking_url,warmup_enabled,total_warmup_per_day,"
-            "daily_rampup,reply_rate_percentage,bcc,signature,different_reply_to_address,"
-            "imap_user_name,imap_password",
+            (
+                "from_name,from_email,user_name,password,smtp_host,smtp_port,imap_host,imap_port,"
+                "max_email_per_day,custom_tracking_url,warmup_enabled,total_warmup_per_day,"
+                "daily_rampup,reply_rate_percentage,bcc,signature,different_reply_to_address,"
+                "imap_user_name,imap_password"
+            ),
         ),
         (
             "salesforge",
-            "address,firstName,lastName,imapHost,imapUsername,imapPassword,imapPort,smtpHost,"
-            "smtpUsername,smtpPassword,smtpPort,Signature,trackingDomain",
+            (
+                "address,firstName,lastName,imapHost,imapUsername,imapPassword,imapPort,smtpHost,"
+                "smtpUsername,smtpPassword,smtpPort,Signature,trackingDomain"
+            ),
         ),
     ],
 )
