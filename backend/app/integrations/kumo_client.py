@@ -52,8 +52,8 @@ for i, key in ipairs(KEYS) do
 end
 return wrong
 """
-"""KEYS: entries. ARGV: the SHA-1 of each as it should be, then the names of the fields. The answer is
-the places of those that are otherwise: entries are long, and nearly all are right."""
+"""KEYS: entries. ARGV: the SHA-1 of each as it should be, then the names of the fields. The answer
+is the places of those that are otherwise: entries are long, and nearly all are right."""
 
 _RAISE = """
 if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
