@@ -51,8 +51,8 @@ for i, key in ipairs(KEYS) do
 end
 return wrong
 """
-"""KEYS: entries. ARGV: the values of each as they should be, a line each, then the fields' names. The
-answer is the places of those that are otherwise: entries are long, and nearly all are right."""
+"""KEYS: entries. ARGV: the values of each as they should be, a line each, then the names of fields.
+The answer is the places of those that are otherwise: entries are long, and nearly all are right."""
 
 _RAISE = """
 if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
