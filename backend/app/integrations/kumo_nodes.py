@@ -83,10 +83,14 @@ class KumoNodes:
         kind, id_ = subject
 
         def order(node: str) -> None:
+            held = 0
             for what in ("suspend", "bounce"):
                 for entry in self._api.rules(node, what):
                     if _subject(entry) == subject and _ours(entry):
                         self._api.call(node, "DELETE", f"admin/{what}/v1", {"id": entry["id"]})
+                        held += 1
+            if kind == "campaign" and not held:
+                return  # It only has a new password, say; an epoch costs every queue of the node.
             # Stopped queues have a pool without sources; they are asked about anew in a new epoch.
             self._api.call(node, "POST", "admin/bump-config-epoch")
             self._api.flush(node, **{kind: id_})

@@ -80,6 +80,29 @@ def test_every_order_is_acknowledged_by_every_node(mail: KumoClient, nodes: list
     assert held(nodes[0]) == held(nodes[1]) == set()
 
 
+def test_an_inbox_is_held_let_go_and_bounced_by_itself(mail: KumoClient, nodes: list[str]) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+
+    def epoch() -> int:
+        answer = httpx.post(f"{nodes[0]}/api/admin/bump-config-epoch", headers=headers)
+        return int(answer.json()["epoch"])
+
+    inbox = str(uuid4())
+    mail.hold_inbox(inbox)
+    assert held(nodes[0]) == held(nodes[1]) == {(None, inbox)}
+    before = epoch()
+    mail.release_inbox(inbox)
+    assert held(nodes[0]) == held(nodes[1]) == set()
+    assert epoch() == before + 2
+    # Nothing is held any more, so nothing has to be looked at anew.
+    mail.release_inbox(inbox)
+    assert epoch() == before + 3
+    mail.bounce_inbox(inbox)
+    for node in nodes:
+        rules = httpx.get(f"{node}/api/admin/bounce/v1", headers=headers).json()
+        assert inbox in {rule.get("campaign") for rule in rules}
+
+
 def test_a_node_that_was_down_is_named_and_gets_its_orders_when_it_is_back(
     mail: KumoClient, sandbox: Sandbox, nodes: list[str]
 ) -> None:

@@ -41,7 +41,7 @@ def add_node(body: s.NodeIn, db: DB) -> Any:
     **operators(audit_event="node_drained", recent=True),
 )
 def drain_node(mta_node_id: UUID, db: DB) -> Any:
-    """Have it let nobody log in, within seconds; what it has queued goes on, orders too."""
+    """Have it let nobody log in, within seconds; its queue goes on, and orders reach it."""
     return ok(_shown(NodeService.drain(mta_node_id, db, ports.current().mail)))
 
 
