@@ -92,7 +92,7 @@ async def test_complaint_is_a_feedback_report(side: Side, relay: Relay) -> None:
     assert raw in relay.taken[0][2]
     # The relay has it before the sender of the report has read its answer.
     async with asyncio.timeout(15):
-        while (await reports(side))[0]["status"] != "delivered":
+        while (await reports(side))[0]["status"] != "delivered":  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
