@@ -40,6 +40,12 @@ def days_of(owner: Engine) -> list[date]:
         return [datetime.strptime(name, "day_%Y%m%d").date() for name in names]
 
 
+def without(owner: Engine, day: date) -> None:
+    """Days outlive the test that made them, and a test that turned the clock made many."""
+    with owner.begin() as connection:
+        connection.execute(text(f"DROP TABLE IF EXISTS delivery_days.day_{day:%Y%m%d}"))
+
+
 def stored() -> tuple[int, int]:
     """Events that are there, and the mail that is counted."""
     with transaction(tenant=ALL_TENANTS) as db:
@@ -54,8 +60,10 @@ def test_the_calendar_makes_days_and_drops_old_ones(
 
     answer = node.post([node.record("Reception", noon(ago)) for ago in (88, 89, 0)])
     assert answer.json()["data"]["stored"] == 3
+    old = clock.now().date() - timedelta(days=92)
+    without(owner, old)
     with transaction(tenant=ALL_TENANTS) as db:
-        assert delivery_days.make(db, [clock.now().date() - timedelta(days=92)]) == 1
+        assert delivery_days.make(db, [old]) == 1
         schedule.tick(db)
     assert "delivery.turn_days" in drain()
     today = clock.now().date()
@@ -84,18 +92,19 @@ def test_what_was_dropped_stays_counted_and_is_not_counted_again(
 def test_midnight_makes_no_writer_wait_for_another(node: Node, owner: Engine) -> None:
     """A day is made while a batch holds rows of another, and does not wait for it."""
     tomorrow = clock.now().date() + timedelta(days=300)
+    without(owner, tomorrow)
     with transaction(tenant=ALL_TENANTS) as writer:
         writer.execute(text("LOCK TABLE delivery_events IN ROW EXCLUSIVE MODE"))
         with transaction(tenant=ALL_TENANTS) as db:
             db.execute(text("SET LOCAL lock_timeout = '5s'"))
             assert delivery_days.make(db, [tomorrow, tomorrow]) == 1
             assert delivery_days.make(db, [tomorrow]) == 0
-    with owner.begin() as connection:
-        connection.execute(text(f"DROP TABLE delivery_days.day_{tomorrow:%Y%m%d}"))
+    without(owner, tomorrow)
 
 
 def test_two_who_make_the_same_day_at_once(owner: Engine) -> None:
     day = clock.now().date() + timedelta(days=301)
+    without(owner, day)
 
     def second() -> int:
         with transaction(tenant=ALL_TENANTS) as db:
@@ -112,8 +121,7 @@ def test_two_who_make_the_same_day_at_once(owner: Engine) -> None:
             other = pool.submit(second)
             eventually(waits, within=30, why="the second waits for the first")
         assert other.result(30) == 0
-    with owner.begin() as connection:
-        connection.execute(text(f"DROP TABLE delivery_days.day_{day:%Y%m%d}"))
+    without(owner, day)
 
 
 def test_days_are_reached_through_the_guarded_table_only(node: Node) -> None:
