@@ -6,11 +6,12 @@ Read in main, wiring, cli, session and celery_app only; everyone else receives v
 from __future__ import annotations
 
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 CommaList = Annotated[list[str], NoDecode]
@@ -114,6 +115,27 @@ class KumoSettings(_Group):
     admin_urls: CommaList = Field(default=["http://127.0.0.1:8002"])
     admin_token: SecretStr = SecretStr(_DEV_SECRET)
     auth_pepper: SecretStr = SecretStr(_DEV_SECRET)
+    trace_key: SecretStr = SecretStr(_DEV_SECRET)
+    # Domains whose complaints count; none means those of rules.abuse.
+    reporters: CommaList = Field(default=[])
+
+
+class BlocklistSettings(_Group):
+    """Which DNS blocklists are asked, and about which addresses; none by default.
+
+    A name that a list of domains holds is not sold.
+    """
+
+    model_config = _config("DNSBL_")
+
+    domain_zones: CommaList = Field(default=[], repr=False)
+    address_zones: CommaList = Field(default=[], repr=False)
+    addresses: CommaList = Field(default=[])
+
+    @field_validator("addresses")
+    @classmethod
+    def _addresses(cls, values: list[str]) -> list[str]:
+        return [str(ip_address(value)) for value in values]
 
 
 class PricingSettings(_Group):
@@ -147,16 +169,18 @@ class Settings(_Group):
     submission_host: str = "127.0.0.1"
     submission_port: int = 1587
     dns_resolvers: CommaList = Field(default=[])
-    # Zones of domain blocklists; a name that one of them holds is not sold. Empty asks nobody.
-    domain_blocklists: CommaList = Field(default=["dbl.spamhaus.org", "multi.surbl.org"])
     # Who registers names for us.
     registrar: Literal["namecheap", "porkbun"] = "namecheap"
     smtp_url: str = "smtp://127.0.0.1:1025"
     mail_from: str = "InboxGrove <noreply@inboxgrove.test>"
     # Who is written to when a person must look: disputes, losses, drift.
     alert_email: str = ""
+    # Not less than reports about a mail take to come.
+    delivery_events_days: int = Field(default=90, ge=31)
     rate_limit_requests_per_minute: int = 60
     rate_limit_requests_per_hour: int = 1000
+    # Networks of our own that tenants' webhooks may reach: none, but on a machine of one's own.
+    webhook_allowed_networks: CommaList = Field(default=[])
     access_token_minutes: int = 15
     refresh_token_days: int = 30
     audit_heads_file: Path | None = None
@@ -171,6 +195,7 @@ class Settings(_Group):
     registrant: RegistrantSettings = Field(default_factory=RegistrantSettings)
     cloudflare: CloudflareSettings = Field(default_factory=CloudflareSettings)
     kumo: KumoSettings = Field(default_factory=KumoSettings)
+    blocklists: BlocklistSettings = Field(default_factory=BlocklistSettings)
     pricing: PricingSettings = Field(default_factory=PricingSettings)
 
     @property
@@ -182,6 +207,11 @@ class Settings(_Group):
     def owner_url(self) -> str:
         """The database URL of who owns the schema and migrates it."""
         return _with_driver(self.migration_database_url or self.database_url)
+
+    @property
+    def webhook_networks(self) -> list[IPv4Network | IPv6Network]:
+        """Raises ValueError for something that is no network in CIDR notation."""
+        return [ip_network(text) for text in self.webhook_allowed_networks]
 
     @property
     def psycopg_url(self) -> str:
@@ -209,6 +239,7 @@ def _unsafe(settings: Settings) -> list[str]:
         "MTA_TOKEN": settings.mta_token,
         "KUMO_ADMIN_TOKEN": settings.kumo.admin_token,
         "KUMO_AUTH_PEPPER": settings.kumo.auth_pepper,
+        "KUMO_TRACE_KEY": settings.kumo.trace_key,
     }.items():
         value = secret.get_secret_value()
         if value == _DEV_SECRET or len(value) < 32:

@@ -82,6 +82,11 @@ class TenantReinstated(TenantEvent):
 
 
 @dataclass(frozen=True)
+class QueueBounceRequested(TenantEvent):
+    """An operator wants the queued mail of a suspended tenant gone."""
+
+
+@dataclass(frozen=True)
 class PlanChanged(TenantEvent):
     pass
 
@@ -200,6 +205,28 @@ class InboxChanged(TenantEvent):
     inbox_id: UUID
 
 
+@dataclass(frozen=True)
+class TenantWarmupDue(TenantEvent):
+    pass
+
+
+@dataclass(frozen=True)
+class TenantScoresDue(TenantEvent):
+    pass
+
+
+@dataclass(frozen=True)
+class WebhookDue(TenantEvent):
+    """A message waits at an endpoint where no job is at work."""
+
+    endpoint_id: UUID
+
+
+@dataclass(frozen=True)
+class WebhookDisabled(TenantEvent):
+    endpoint_id: UUID
+
+
 # Facts of the calendar; tasks/schedule.py says how often each comes true.
 
 
@@ -239,13 +266,38 @@ class HoldsDue(Event):
 
 
 @dataclass(frozen=True)
+class AbuseCheckDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class BlocklistsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class ScoresDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class MailPlaneCheckDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class DirectoryCheckDue(Event):
     pass
 
 
 @dataclass(frozen=True)
 class AuditHeadsDue(Event):
     pass
+
+
+@dataclass(frozen=True)
+class DeliveryDaysDue(Event):
+    """Tables for the events of the next days are to be made, old ones dropped."""
 
 
 @dataclass(frozen=True)

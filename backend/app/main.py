@@ -21,11 +21,16 @@ from app.api.v1 import (
     auth,
     billing,
     data_export,
+    decisions,
     domains,
+    health,
     infrastructure,
+    nodes,
     passwords,
     team,
     two_factor,
+    warmup,
+    webhook_endpoints,
 )
 from app.config import Settings
 from app.database import migrations
@@ -135,8 +140,10 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
     people = (auth, passwords, two_factor, team, api_keys, data_export)
-    for area in (*people, billing, domains, infrastructure, analytics, audit_log, admin):
+    mail = (infrastructure, warmup, analytics, health, webhook_endpoints)
+    for area in (*people, billing, domains, *mail, decisions, audit_log, admin, nodes):
         router.include_router(area.router)
+    router.include_router(decisions.admin_router)
     return router
 
 

@@ -145,13 +145,13 @@ def reconcile(as_json: AsJSON = False) -> None:
     from app import wiring
     from app.database.session import ALL_TENANTS, transaction
     from app.integrations import ports
-    from app.services.directory_service import DirectoryService
+    from app.services import directory_repair
     from app.services.domain_service import DomainService
 
     wiring.boot()
     with transaction(tenant=ALL_TENANTS) as db:
         resumed = DomainService.resume_stuck(db)
-        repairs = DirectoryService.reconcile(db, ports.current().mail)
+        repairs = directory_repair.reconcile(db, ports.current().mail)
     show({**asdict(repairs), "domains_resumed": resumed}, as_json)
 
 
@@ -188,7 +188,7 @@ def _switch(tenant_id: str, reason: str | None, note: str | None, as_json: bool)
             "reason": tenant.suspension_reason,
         }
 
-    show(_do(turn), as_json)
+    show(do(turn), as_json)
 
 
 @admin_app.command("create-operator")
@@ -196,7 +196,7 @@ def create_operator(name: Name, as_json: AsJSON = False) -> None:
     """Make a platform operator; print the token and the second factor's secret, once."""
     from app.services.operator_service import OperatorService
 
-    _hand_over(_do(lambda db: _credentials(OperatorService.create(name, db))), as_json)
+    _hand_over(do(lambda db: _credentials(OperatorService.create(name, db))), as_json)
 
 
 @admin_app.command("list-operators")
@@ -219,7 +219,7 @@ def list_operators(as_json: AsJSON = False) -> None:
             ]
         }
 
-    result = _do(look)
+    result = do(look)
     if as_json:
         show(result, as_json)
         return
@@ -244,7 +244,7 @@ def revoke_operator(name: Name, as_json: AsJSON = False) -> None:
             "revoked_at": operator.revoked_at,
         }
 
-    show(_do(revoke), as_json)
+    show(do(revoke), as_json)
 
 
 @admin_app.command("reset-operator-2fa")
@@ -252,10 +252,10 @@ def reset_operator_2fa(name: Name, as_json: AsJSON = False) -> None:
     """Give an operator a new second factor and end their sessions; the token stays."""
     from app.services.operator_service import OperatorService
 
-    _hand_over(_do(lambda db: _credentials(OperatorService.reset_two_factor(name, db))), as_json)
+    _hand_over(do(lambda db: _credentials(OperatorService.reset_two_factor(name, db))), as_json)
 
 
-def _do(deed: Callable[[Session], dict[str, Any]]) -> dict[str, Any]:
+def do(deed: Callable[[Session], dict[str, Any]]) -> dict[str, Any]:
     """Do it in one transaction, put down to the shell; exit 1 with the reason if it is refused."""
     from app import errors, wiring
     from app.database.session import ALL_TENANTS, transaction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ from redis import Redis
 
 from app import clock
 from app.config import Settings, get_settings
+from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.integrations.cloudflare_client import CloudflareClient
 from app.integrations.dns_resolver import Resolver
@@ -18,6 +20,9 @@ from app.integrations.namecheap_client import NamecheapClient
 from app.integrations.porkbun_client import PorkbunClient
 from app.integrations.shelf import Shelf
 from app.integrations.stripe_client import StripeGateway
+from app.integrations.webhook_sender import WebhookSender
+from app.rules import abuse, blocklists
+from app.services.node_service import NodeService
 from app.utils import monitoring, security
 
 
@@ -98,9 +103,15 @@ def build_providers(settings: Settings) -> ports.Providers:
             quote_minutes=settings.pricing.quote_minutes,
             public_url=settings.public_url,
             audit_heads_file=settings.audit_heads_file,
+            trace_key=settings.kumo.trace_key.get_secret_value(),
+            reporters=tuple(settings.kumo.reporters) or abuse.REPORTERS,
+            blocklists=_blocklists(settings),
+            mta_nodes=tuple(url.rstrip("/") for url in settings.kumo.admin_urls),
+            sending_addresses=tuple(settings.blocklists.addresses),
             automatic_capture=settings.stripe.domain_capture == "automatic",
             alert_email=settings.alert_email,
-            domain_blocklists=tuple(settings.domain_blocklists),
+            keep_events=timedelta(days=settings.delivery_events_days),
+            webhook_networks=tuple(settings.webhook_networks),
         ),
         payments=payments,
         registrar=_registrar(settings, http, redis),
@@ -114,11 +125,12 @@ def build_providers(settings: Settings) -> ports.Providers:
         mail=KumoClient(
             http=http,
             redis=redis,
-            admin_urls=settings.kumo.admin_urls,
+            nodes=_nodes,
             admin_token=settings.kumo.admin_token.get_secret_value(),
         ),
         mailer=SMTPMailer(url=settings.smtp_url, sender=settings.mail_from),
         shelf=Shelf(redis, f"ig:search:{settings.registrar}"),
+        hooks=WebhookSender(allowed=settings.webhook_networks),
         closing=(http.close, redis.close, payments.close),
     )
 
@@ -148,3 +160,17 @@ def _registrar(settings: Settings, http: httpx.Client, redis: Redis) -> ports.Re
         ),
         registrant=settings.registrant.model_dump(),
     )
+
+
+def _nodes() -> list[str]:
+    """Asked at every order, so that a node added or removed a moment ago counts everywhere."""
+    with transaction(tenant=ALL_TENANTS) as db:
+        return NodeService.urls(db)
+
+
+def _blocklists(settings: Settings) -> tuple[blocklists.Blocklist, ...]:
+    zones = {
+        blocklists.Kind.DOMAIN: settings.blocklists.domain_zones,
+        blocklists.Kind.ADDRESS: settings.blocklists.address_zones,
+    }
+    return tuple(blocklists.blocklist(zone, kind) for kind in zones for zone in zones[kind])

@@ -197,34 +197,45 @@ def prepare(folder: Path) -> Path:
     return file
 
 
-def tell(seeds: list[int]) -> tuple[int, list[str]]:
-    """How many events were handled, and what went wrong; each seed is one order of one life."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = prepare(Path(folder))
-        replays = [Replay(life, file) for life in lives.read()]
-        handled, wrong = 0, []
+def work(seeds: range, results: multiprocessing.Queue[tuple[int, list[str]]]) -> None:
+    """Tell one order for each seed, in a database of this process's own, and say how it went."""
+    quieten()
+    # Lives share cards and days; in one database they would wait for each other.
+    with databases(), tempfile.TemporaryDirectory() as folder:
+        replays = ready(Path(folder))
         for seed in seeds:
             replay = replays[seed % len(replays)]
             found = replay.run(seed)
-            handled += replay.handled
-            if found is not None:
-                wrong.append(found)
-    return handled, wrong
+            results.put((replay.handled, [] if found is None else [found]))
+
+
+def ready(folder: Path) -> list[Replay]:
+    file = prepare(folder)
+    return [Replay(life, file) for life in lives.read()]
 
 
 def main() -> None:
     orders = int(sys.argv[1]) if len(sys.argv) > 1 else ORDERS
     os.environ["LOG_LEVEL"] = "CRITICAL"
-    began = time.perf_counter()
+    began, told = time.perf_counter(), lives.read()
     # Fresh processes, because a forked one would share this one's connections.
     context = multiprocessing.get_context("spawn")
-    with databases(), context.Pool(PROCESSES, initializer=quieten) as pool:
-        chunks = [list(range(n, orders, PROCESSES * 8)) for n in range(PROCESSES * 8)]
-        results = pool.map(tell, chunks, chunksize=1)
-    handled = sum(count for count, _ in results)
-    wrong = [one for _, found in results for one in found]
+    results: multiprocessing.Queue[tuple[int, list[str]]] = context.Queue()
+    workers = [
+        context.Process(target=work, args=(range(n, orders, PROCESSES), results))
+        for n in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    handled, wrong, done = 0, [], 0
+    while done < orders:
+        count, found = results.get(timeout=600)
+        handled, wrong, done = handled + count, wrong + found, done + 1
+        if done % 500 == 0:
+            print(f"{done} of {orders} orders", file=sys.stderr, flush=True)
+    for worker in workers:
+        worker.join()
     seconds = time.perf_counter() - began
-    told = lives.read()
     print(
         json.dumps(
             {

@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.signed_in",
     "tests.fixtures.team",
     "tests.fixtures.money",
+    "tests.fixtures.relay",
 ]
 
 
@@ -29,3 +30,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     servers.stop(config)
     # Clients that live as long as the process are closed with it, and need not be announced.
     warnings.simplefilter("ignore", ResourceWarning)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -362,6 +362,13 @@ class FakePayments:
         return self.accidents.around("release", effect)
 
 
+class FakeHooks:
+    """Everybody's server is well."""
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> ports.HookAnswer:
+        return ports.HookAnswer(200, "", 1)
+
+
 @dataclass
 class FakeMailer:
     """Keeps what was written to people."""
@@ -395,6 +402,7 @@ class FakeWorld:
             resolver=self.resolver,
             mail=self.mail,
             mailer=self.mailer,
+            hooks=FakeHooks(),
         )
 
 

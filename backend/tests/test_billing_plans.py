@@ -236,6 +236,35 @@ def test_a_first_payment_that_fails_is_mended_by_another_card(signed_in: Custome
     assert len(subscriptions(signed_in)) == 1
 
 
+def test_a_plan_may_be_chosen_before_the_news_of_the_card_is_whole(signed_in: Customer) -> None:
+    """Stripe told us of the card, not yet of the SetupIntent that makes it the default."""
+    httpx.post(
+        f"{signed_in.world.sandbox_url}/stripe/v1/payment_methods/pm_card_visa/attach",
+        data={"customer": customer_id(signed_in)},
+        headers={"Authorization": "Bearer sk_test_sandbox"},
+        timeout=30,
+    ).raise_for_status()
+    quiet(signed_in)
+    assert subscriptions(signed_in) == []
+    data = signed_in.post("/billing/upgrade", plan="starter")
+    assert (data["status"], data["trial_converted"]) == ("active", True)
+    quiet(signed_in)
+    assert charges(signed_in) == [9_700]
+
+
+def test_a_plan_may_be_chosen_before_the_news_of_the_trial(signed_in: Customer) -> None:
+    """Stripe has the subscription, and our row does not know of it."""
+    signed_in.add_card()
+    quiet(signed_in)
+    with transaction(tenant=ALL_TENANTS) as db:
+        db.get_one(Tenant, UUID(signed_in.tenant_id)).stripe_subscription_id = None
+    data = signed_in.post("/billing/upgrade", plan="starter")
+    assert (data["status"], data["trial_converted"]) == ("active", True)
+    quiet(signed_in)
+    assert charges(signed_in) == [9_700]
+    assert len(subscriptions(signed_in)) == 1
+
+
 def test_after_a_refused_first_payment_a_dearer_plan_may_be_chosen(signed_in: Customer) -> None:
     signed_in.world.advance(days=8)
     signed_in.sign_in_again()

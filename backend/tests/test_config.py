@@ -13,6 +13,7 @@ GOOD = {
     "MTA_TOKEN": "m" * 48,
     "KUMO_ADMIN_TOKEN": "a" * 48,
     "KUMO_AUTH_PEPPER": "p" * 48,
+    "KUMO_TRACE_KEY": "t" * 48,
     "ENCRYPTION_KEYS": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
     "STRIPE_SECRET_KEY": "sk_live_x",
     "STRIPE_API_BASE": "https://api.stripe.com",
@@ -42,6 +43,7 @@ def test_production_starts_with_everything_set(production: pytest.MonkeyPatch) -
         ("MTA_TOKEN", "", "MTA_TOKEN"),
         ("KUMO_ADMIN_TOKEN", "", "KUMO_ADMIN_TOKEN"),
         ("KUMO_AUTH_PEPPER", "", "KUMO_AUTH_PEPPER"),
+        ("KUMO_TRACE_KEY", "", "KUMO_TRACE_KEY"),
         ("ENCRYPTION_KEYS", "", "ENCRYPTION_KEYS"),
         ("STRIPE_SECRET_KEY", "sk_test_x", "STRIPE_SECRET_KEY"),  # Nobody would be charged.
         ("STRIPE_API_BASE", "http://127.0.0.1:8001/stripe", "127.0.0.1"),  # The sandbox.

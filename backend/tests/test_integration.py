@@ -127,7 +127,8 @@ def test_wiping_redis_loses_nothing(customer: Customer, invariants: Check) -> No
     from app.config import get_settings
     from app.database.session import ALL_TENANTS, transaction
     from app.integrations import ports
-    from app.services.directory_service import DirectoryService, Repairs
+    from app.services import directory_repair
+    from app.services.directory_repair import Repairs
 
     customer.sign_up().add_card()
     domain = customer.buy_domain()
@@ -135,12 +136,17 @@ def test_wiping_redis_loses_nothing(customer: Customer, invariants: Check) -> No
 
     def reconcile() -> Repairs:
         with transaction(tenant=ALL_TENANTS) as db:
-            return DirectoryService.reconcile(db, ports.current().mail)
+            return directory_repair.reconcile(db, ports.current().mail)
 
+    # The first look at a node counts as a restart, because nothing is known of it.
+    assert reconcile().restarted == 1
     assert reconcile() == Repairs(checked=5, inboxes=0, killed=0, revived=0)
     with Redis.from_url(get_settings().redis_url) as redis:
         redis.flushdb()
-    assert reconcile() == Repairs(checked=5, inboxes=5, killed=0, revived=0)
+    wiped = Repairs(
+        checked=5, inboxes=5, killed=0, revived=0, restored=True, restarted=1, domains=1
+    )
+    assert reconcile() == wiped
     customer.send(row, "ann@gmail.test", f"after the wipe {customer.tag}")
     eventually(lambda: customer.received(f"after the wipe {customer.tag}"))
     invariants()
@@ -154,7 +160,8 @@ def test_a_suspension_survives_a_wiped_redis_and_is_no_drift(
     from app.config import get_settings
     from app.database.session import ALL_TENANTS, transaction
     from app.integrations import ports
-    from app.services.directory_service import DirectoryService, Repairs
+    from app.services import directory_repair
+    from app.services.directory_repair import Repairs
 
     customer.sign_up().add_card()
     (row, *_) = customer.provision(customer.buy_domain()["id"], 5)
@@ -164,14 +171,20 @@ def test_a_suspension_survives_a_wiped_redis_and_is_no_drift(
 
     def reconcile() -> Repairs:
         with transaction(tenant=ALL_TENANTS) as db:
-            return DirectoryService.reconcile(db, ports.current().mail)
+            return directory_repair.reconcile(db, ports.current().mail)
 
+    assert reconcile().restarted == 1
     assert reconcile() == Repairs(checked=5, inboxes=0, killed=0, revived=0)
     with Redis.from_url(get_settings().redis_url) as redis:
         redis.flushdb()
     assert reconcile().killed == 1
     with pytest.raises(smtplib.SMTPAuthenticationError):
         customer.login(row)
+    assert operator.post(f"{path}/bounce-queue").is_success
+    customer.drain()
+    orders = {o["order"] for o in operator.get("/admin/mta-nodes").json()["data"][0]["orders"]}
+    assert f"bounce {customer.tenant_id}" in orders
     assert operator.post(f"{path}/reinstate").is_success
+    assert operator.post(f"{path}/bounce-queue").status_code == 409
     customer.drain()
     customer.login(row).quit()

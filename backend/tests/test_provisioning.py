@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from uuid import UUID
+import json
 
 import pytest
 from redis import Redis
@@ -13,7 +13,7 @@ from sqlalchemy import select
 from app.database.models import AuditLog
 from app.database.session import ALL_TENANTS, transaction
 from tests.fixtures.customer import Customer
-from tests.fixtures.world import Running
+from tests.fixtures.world import SECRET, Running
 
 INSTANTLY = (
     "Email,First Name,Last Name,IMAP Username,IMAP Password,IMAP Host,IMAP Port,SMTP Username,"
@@ -150,6 +150,59 @@ def test_the_life_of_an_inbox(paying: Customer, own_domain, drain) -> None:
     } <= set(actions())
 
 
+def test_an_inbox_moves_to_another_domain(
+    paying: Customer, other: Customer, own_domain, drain, redis: Redis
+) -> None:
+    here, there = own_domain(paying), own_domain(paying)
+    (old, *_) = made(paying, here, 2)["inboxes"]
+    drain()
+    path = f"/infrastructure/inboxes/{old['id']}"
+    moved = paying.post(f"{path}/move", domain_id=there)
+    assert moved["moved_from"] == old["id"]
+    assert moved["username"].split("@")[0] == old["full_email"].split("@")[0]
+    assert len(moved["password"]) == 32
+    drain()
+    assert paying.http.get(path).status_code == 404
+    row = paying.get(f"/infrastructure/inboxes/{moved['id']}")
+    assert (row["domain_id"], row["status"], row["warmup_stage"]) == (there, "active", 0)
+    assert row["first_name"]
+    assert paying.get("/auth/me")["usage"]["inboxes"] == 2
+    assert not redis.exists(f"ig:inbox:{old['full_email']}")
+    assert redis.hget(f"ig:inbox:{moved['username']}", "inbox") == moved["id"]
+    # Where it is already, to where its name is taken, and to somebody else's domain: nothing ends.
+    path = f"/infrastructure/inboxes/{moved['id']}/move"
+    assert paying.try_post(path, domain_id=there).status_code == 409
+    assert paying.try_post(path, domain_id=here).status_code == 400
+    assert paying.try_post(path, domain_id=own_domain(other)).status_code == 404
+    assert paying.get("/auth/me")["usage"]["inboxes"] == 2
+    assert "inbox_moved" in {action for action, _ in actions()}
+
+
+def test_the_queue_of_an_inbox_follows_it(
+    paying: Customer, own_domain, drain, world: Running
+) -> None:
+    """On every node: held while it is paused, let go when it resumes, failed when it is deleted."""
+    inbox_id = made(paying, own_domain(paying), 1)["inboxes"][0]["id"]
+    drain()
+    path = f"/infrastructure/inboxes/{inbox_id}"
+
+    def rules(what: str) -> list[dict[str, str]]:
+        answer = world.sandbox.get(
+            f"/kumomta/api/admin/{what}/v1", headers={"Authorization": f"Bearer {SECRET}"}
+        )
+        return [rule for rule in answer.json() if rule.get("campaign") == inbox_id]
+
+    paying.http.patch(path, json={"status": "paused"})
+    drain()
+    assert len(rules("suspend")) == 1
+    paying.http.patch(path, json={"status": "active"})
+    drain()
+    assert rules("suspend") == []
+    paying.http.delete(path)
+    drain()
+    assert len(rules("bounce")) == 1
+
+
 def test_another_tenants_things_do_not_exist(paying: Customer, other: Customer, own_domain) -> None:
     domain_id = own_domain(other)
     provision = made(other, domain_id, 2)
@@ -241,26 +294,49 @@ def test_suppressions_reach_the_relay(paying: Customer, redis: Redis) -> None:
 
 
 def test_nodes_are_told_what_redis_does_not_know(
-    paying: Customer, own_domain, node, redis: Redis, drain, world: Running, operator
+    paying: Customer, own_domain, node_api, redis: Redis, drain, world: Running, operator
 ) -> None:
     data = made(paying, own_domain(paying), 2)
     emails = [inbox["full_email"] for inbox in data["inboxes"]]
-    assert node.get(f"/internal/mta/v1/inboxes/{emails[0]}").status_code == 404  # not active yet
+    assert (
+        node_api.get(f"/internal/mta/v1/inboxes/{emails[0]}").status_code == 404
+    )  # not active yet
     drain()
-    answer = node.get(f"/internal/mta/v1/inboxes/{emails[0].upper()}").json()
+    answer = node_api.get(f"/internal/mta/v1/inboxes/{emails[0].upper()}").json()
     assert answer["status"] == "success"
     assert answer["data"] == redis.hgetall(f"ig:inbox:{emails[0]}")
     inbox_id = data["inboxes"][1]["id"]
     paying.http.patch(f"/infrastructure/inboxes/{inbox_id}", json={"status": "paused"})
-    assert node.get(f"/internal/mta/v1/inboxes/{emails[1]}").json()["data"]["status"] == "paused"
-    kills = node.get("/internal/mta/v1/kills").json()["data"]
+    assert (
+        node_api.get(f"/internal/mta/v1/inboxes/{emails[1]}").json()["data"]["status"] == "paused"
+    )
+    kills = node_api.get("/internal/mta/v1/kills").json()["data"]
     assert kills == {"tenants": [], "inboxes": [inbox_id]}
     operator.post(f"/admin/tenants/{paying.tenant_id}/suspend", json={"reason": "blacklisted"})
-    kills = node.get("/internal/mta/v1/kills").json()["data"]
+    kills = node_api.get("/internal/mta/v1/kills").json()["data"]
     assert kills["tenants"] == [paying.tenant_id]
     # The kill list refuses a suspended tenant; its entries stay as they are in Redis.
-    answer = node.get(f"/internal/mta/v1/inboxes/{emails[0]}").json()["data"]
+    answer = node_api.get(f"/internal/mta/v1/inboxes/{emails[0]}").json()["data"]
     assert answer == redis.hgetall(f"ig:inbox:{emails[0]}")
-    assert node.get("/internal/mta/v1/inboxes/nobody@x.test").status_code == 404
-    assert node.get("/internal/mta/v1/domains/x.test/dkim").status_code == 404
-    assert UUID(paying.tenant_id)
+    assert node_api.get("/internal/mta/v1/inboxes/nobody@x.test").status_code == 404
+    assert node_api.get("/internal/mta/v1/domains/x.test/dkim").status_code == 404
+    first = node_api.get("/internal/mta/v1/snapshot")
+    head, *lines, last = first.text.splitlines()
+    told = json.loads(head)
+    assert (told["tenants"], told["inboxes"]) == ([paying.tenant_id], [inbox_id])
+    assert last == f"end\t{told['etag']}"
+    entries = dict(line.split("\t") for line in lines)
+    assert list(entries) == sorted(emails)
+    for email in emails:
+        assert json.loads(entries[email]) == redis.hgetall(f"ig:inbox:{email}") | {
+            "status": "paused" if email == emails[1] else "active"
+        }
+    (row, _) = csv.DictReader(io.StringIO(data["csv_data"]))
+    assert row["password"] not in first.text
+    unchanged = {"If-None-Match": first.headers["etag"]}
+    assert node_api.get("/internal/mta/v1/snapshot", headers=unchanged).status_code == 304
+    operator.post(f"/admin/tenants/{paying.tenant_id}/reinstate")
+    assert node_api.get("/internal/mta/v1/snapshot", headers=unchanged).status_code == 200
+    owner = node_api.get(f"/internal/mta/v1/owners/{inbox_id}").json()["data"]
+    assert owner == {"inbox": inbox_id, "tenant": paying.tenant_id}
+    assert node_api.get(f"/internal/mta/v1/owners/{paying.tenant_id}").status_code == 404

@@ -41,6 +41,7 @@ def advance(world: Running, *words: str) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.stdout) if result.exit_code == 0 else {}
 
 
+@pytest.mark.slow
 def test_weeks_pass_as_they_would(signed_in: Customer, world: Running, working: None) -> None:
     signed_in.add_card()
     code, told = advance(world, "--days", "9")

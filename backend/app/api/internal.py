@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import psycopg
 from fastapi import APIRouter, Path, Request
+from fastapi.responses import Response
 from psycopg_pool import PoolTimeout
 
 from app.api.deps import nodes
@@ -14,6 +16,7 @@ from app.api.responses import Envelope, ok
 from app.api.schemas import webhooks as s
 from app.database.queries import mail_plane
 from app.errors import NotFound, Unavailable
+from app.services import directory_snapshot
 from app.services.directory_service import DirectoryService
 from app.services.domain_setup import key_context
 from app.utils import security
@@ -32,18 +35,7 @@ async def inbox(username: Name, request: Request) -> Any:
     row, tenant = found
     status = None if DirectoryService.open(tenant) else "paused"
     entry = DirectoryService.entry(row, status=status)
-    return ok(
-        {
-            "inbox": entry.inbox_id,
-            "tenant": entry.tenant_id,
-            "domain": entry.domain,
-            "email": entry.email,
-            "h": entry.password_hmac,
-            "status": entry.status,
-            "day_limit": str(entry.daily_limit),
-            "month_limit": str(entry.monthly_limit),
-        }
-    )
+    return ok(entry.fields())
 
 
 @router.get("/domains/{domain}/dkim", response_model=Envelope[s.DKIMOut], **nodes())
@@ -54,6 +46,30 @@ async def dkim(domain: Name, request: Request) -> Any:
         raise NotFound(resource="signing key")
     pem = security.decrypt(key.sealed, key_context(key.id)).decode()
     return ok({"domain": key.domain, "selector": key.selector, "private_key": pem})
+
+
+@router.get(
+    "/snapshot",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}, 304: {"description": "Nothing changed."}},
+    **nodes(),
+)
+async def whole(request: Request) -> Response:
+    """Everything that a node needs to let inboxes in while nobody else answers."""
+    etag, text = await _ask(directory_snapshot.text(request.app.state.ingest_pool))
+    quoted = f'"{etag}"'
+    if request.headers.get("if-none-match") == quoted:
+        return Response(status_code=304, headers={"ETag": quoted})
+    return Response(text, media_type="text/plain; charset=utf-8", headers={"ETag": quoted})
+
+
+@router.get("/owners/{inbox_id}", response_model=Envelope[s.OwnerOut], **nodes())
+async def owner(inbox_id: UUID, request: Request) -> Any:
+    """Whose mail a report is about; deleted inboxes are known too."""
+    tenant_id = await _ask(mail_plane.owner(request.app.state.ingest_pool, inbox_id))
+    if tenant_id is None:
+        raise NotFound(resource="inbox")
+    return ok({"inbox": str(inbox_id), "tenant": str(tenant_id)})
 
 
 @router.get("/kills", response_model=Envelope[s.KillsOut], **nodes())

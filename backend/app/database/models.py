@@ -26,10 +26,26 @@ from app.database.tables.domains import (
     RegistrarOperation,
     StepName,
 )
+from app.database.tables.health import (
+    AddressStanding,
+    Appeal,
+    AppealState,
+    Complaint,
+    DomainStanding,
+    WarmupDay,
+)
 from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
+from app.database.tables.nodes import MTANode, NodeMode
 from app.database.tables.notices import BillingNotice, NoticeKind, OperatorAlert
-from app.database.tables.sending import DeliveryEvent, InboxDay, Suppression
+from app.database.tables.sending import (
+    DeliveryEvent,
+    DomainDay,
+    InboxDay,
+    ProviderDay,
+    Suppression,
+    TenantDay,
+)
 from app.database.tables.tenancy import (
     APIKey,
     AuditLog,
@@ -52,21 +68,36 @@ from app.database.tables.tenancy import (
     TrialClaimKind,
     User,
 )
+from app.database.tables.webhooks import (
+    DeliveryState,
+    EndpointStatus,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 
 __all__ = [
     "APIKey",
+    "AddressStanding",
+    "Appeal",
+    "AppealState",
     "AuditLog",
     "Base",
     "BillingNotice",
+    "Complaint",
     "DKIMKey",
     "Decision",
     "DecisionAction",
     "DeliveryEvent",
+    "DeliveryState",
     "Dispute",
     "Domain",
+    "DomainDay",
     "DomainPurchase",
+    "DomainStanding",
     "DomainStatus",
     "DomainStep",
+    "EndpointStatus",
     "IdempotencyRecord",
     "Inbox",
     "InboxDay",
@@ -75,7 +106,9 @@ __all__ = [
     "Invoice",
     "Job",
     "JobState",
+    "MTANode",
     "MailToken",
+    "NodeMode",
     "NoticeKind",
     "OperationState",
     "Operator",
@@ -84,6 +117,7 @@ __all__ = [
     "OutboxEvent",
     "PaymentMethod",
     "Plan",
+    "ProviderDay",
     "ProviderEvent",
     "Provision",
     "PurchaseState",
@@ -99,6 +133,7 @@ __all__ = [
     "Suppression",
     "SuspensionReason",
     "Tenant",
+    "TenantDay",
     "TenantOwned",
     "Throttle",
     "Transaction",
@@ -106,6 +141,10 @@ __all__ = [
     "TrialClaim",
     "TrialClaimKind",
     "User",
+    "WarmupDay",
+    "WebhookAttempt",
+    "WebhookDelivery",
+    "WebhookEndpoint",
     "init_db",
     "new_id",
 ]

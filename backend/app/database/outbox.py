@@ -25,6 +25,11 @@ def record(db: Session, event: Event) -> None:
             request_id=audit.actor().request_id,
         )
     )
+    nudge(db)
+
+
+def nudge(db: Session) -> None:
+    """Have the relay look as soon as this transaction is committed."""
     db.execute(text(f"NOTIFY {CHANNEL}"))
 
 

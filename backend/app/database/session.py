@@ -78,6 +78,17 @@ def transaction(*, tenant: UUID | str) -> Iterator[Session]:
             raise
 
 
+@contextmanager
+def passing_locks(db: Session) -> Iterator[None]:
+    """Row locks taken within are given back at its end, and what was written within is undone.
+
+    For work outside the database that must not meet a change of those rows.
+    """
+    with db.begin_nested() as savepoint:
+        yield
+        savepoint.rollback()
+
+
 def scope(db: Session, tenant: UUID | str) -> None:
     """Limit what `db` sees; call it before the first statement, or again inside a transaction."""
     db.info["tenant"] = tenant

@@ -88,6 +88,7 @@ def stack_secrets(path: Path) -> dict[str, str]:
             "SECRET_KEY": token,
             "ENCRYPTION_KEYS": key,
             "KUMO_AUTH_PEPPER": token,
+            "KUMO_TRACE_KEY": token,
             "KUMO_ADMIN_TOKEN": token,
             "MTA_TOKEN": token,
         },
@@ -165,16 +166,21 @@ def _sandbox_groups(
         "CLOUDFLARE_ACCOUNT_ID": "sandbox-account",
         # Zones at the real Cloudflare are answered by the real name servers.
         "DNS_RESOLVERS": f"{HOST}:{ports[DNS]}",
-        "DOMAIN_BLOCKLISTS": "dbl.test",
     }
     mail = {
         "KUMO_ADMIN_URLS": f"{sandbox_url}/kumomta",
+        "KUMO_REPORTERS": "gmail.test,outlook.test,yahoo.test,corp.test",
+        "DNSBL_DOMAIN_ZONES": "dbl.test",
+        "DNSBL_ADDRESS_ZONES": "dnsbl.test",
+        # The sandbox's node sends from 127.0.0.1, which no list may hold.
+        "DNSBL_ADDRESSES": "192.0.2.25",
         "MAIL_ZONE": "mta.inboxgrove.test",
         "SUBMISSION_HOST": HOST,
         "SMTP_URL": f"smtp://{HOST}:{ports[MX]}",
     }
     own = {
         "SANDBOX_HOST": HOST,
+        "WEBHOOK_ALLOWED_NETWORKS": "127.0.0.0/8",
         "SANDBOX_DATA_DIR": str(choices.data_dir / "sandbox"),
     }
     if choices.given.get("ENVIRONMENT") != "production":
@@ -199,6 +205,7 @@ def _policy(env: Mapping[str, str], ports: Mapping[str, int], api_url: str) -> d
         "IG_ADMIN_TOKEN": env["KUMO_ADMIN_TOKEN"],
         "IG_REDIS_URL": env["REDIS_URL"],
         "IG_AUTH_PEPPER": env["KUMO_AUTH_PEPPER"],
+        "IG_TRACE_KEY": env["KUMO_TRACE_KEY"],
         "IG_SUBMISSION_LISTEN": f"{HOST}:{ports[SUBMISSION]}",
         "IG_HOSTNAME": f"mx1.{env['MAIL_ZONE']}",
         "IG_MAIL_ZONE": env["MAIL_ZONE"],

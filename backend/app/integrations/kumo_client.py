@@ -1,49 +1,86 @@
-"""KumoMTA: the directory its nodes read in Redis, and the admin API of every node.
+"""KumoMTA: the directory its nodes read in Redis, and orders to all of them.
 
 Suspensions live in one node's memory and end after `duration`: 30 days here, longer than any
-message waits in a queue (7 days). New mail is refused by the kill set in Redis, which never ends.
-Source: kumod's HTTP API (/api/admin/suspend/v1, bump-config-epoch, rebind/v1).
+message waits in a queue (3 days). New mail is refused by the kill set in Redis, which never ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence, Set
+from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.errors import ProviderFailed, ProviderUnavailable
-from app.integrations.ports import InboxEntry, NodeState
+from app.errors import ProviderUnavailable
+from app.integrations.kumo_nodes import KumoNodes
+from app.integrations.ports import InboxEntry, NodeRepairs, NodeState, NodeVerdict, Sent
 
 BLOCK = 500
 """Inboxes written in one round trip."""
 
 NODE_TIMEOUT = httpx.Timeout(2.0, connect=1.0)
-SUSPENSION = "30 days"
 KILLED = "ig:killed"
+
+WHOLE = "!"
+"""Member of the kill set that says that nothing was lost; a wiped Redis lacks it."""
+
+DRAINING = "ig:draining"
+"""Set of the `node_id`s that let nobody log in."""
+
+RESTORING = "ig:restoring"
+_MARK = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SADD', KEYS[2], ARGV[2])
+return 1
+"""
+
+DAY_TTL, MONTH_TTL = 2 * 86_400, 40 * 86_400
+"""Seconds, as the policy sets them (kumomta/policy/ig/quota.lua)."""
+
+_DRIFTED = """
+local wrong = {}
+for i, key in ipairs(KEYS) do
+  local held = redis.call('HMGET', key, unpack(ARGV, #KEYS + 1))
+  for j = 1, #held do held[j] = held[j] or '' end
+  if table.concat(held, '\\n') ~= ARGV[i] then wrong[#wrong + 1] = i end
+end
+return wrong
+"""
+"""KEYS: entries. ARGV: the values of each as they should be, a line each, then the names of fields.
+The answer is the places of those that are otherwise: entries are long, and nearly all are right."""
+
+_RAISE = """
+if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+end
+"""
 
 
 class KumoClient:
-    """`admin_urls` names every node; an order counts as done when all of them took it."""
+    """`nodes` names every node; an order counts as done when all of them took it."""
 
     def __init__(
         self,
         *,
         http: httpx.Client,
         redis: Redis,
-        admin_urls: Sequence[str],
+        nodes: Callable[[], Sequence[str]],
         admin_token: str,
         timeout: httpx.Timeout = NODE_TIMEOUT,
     ) -> None:
-        if not admin_urls:
-            # Without nodes every order, the kill switch too, would count as obeyed.
-            raise ValueError("KUMO_ADMIN_URLS names no node.")
-        self._http, self._redis, self._timeout = http, redis, timeout
-        self._nodes = [url.rstrip("/") for url in admin_urls]
-        self._headers = {"Authorization": f"Bearer {admin_token}"}
+        self._redis = redis
+        self._nodes = KumoNodes(
+            http=http,
+            redis=redis,
+            urls=nodes,
+            admin_token=admin_token,
+            timeout=timeout,
+        )
 
     # Directory ----------------------------------------------------------------------------------
 
@@ -52,7 +89,8 @@ class KumoClient:
             with _redis_errors():
                 pipeline = self._redis.pipeline(transaction=False)
                 for entry in entries[start : start + BLOCK]:
-                    pipeline.hset(_inbox(entry.username), mapping=_fields(entry))
+                    fields: dict[Any, Any] = dict(entry.fields())
+                    pipeline.hset(_inbox(entry.username), mapping=fields)
                 pipeline.execute()
 
     def remove_inboxes(self, usernames: Sequence[str]) -> None:
@@ -60,14 +98,18 @@ class KumoClient:
             if usernames:
                 self._redis.delete(*(_inbox(name) for name in usernames))
 
-    def directory(self, usernames: Sequence[str]) -> dict[str, InboxEntry]:
-        with _redis_errors():
-            pipeline = self._redis.pipeline(transaction=False)
-            for name in usernames:
-                pipeline.hgetall(_inbox(name))
-            rows: list[dict[str, str]] = pipeline.execute()
-        found = (_entry(name, row) for name, row in zip(usernames, rows, strict=True))
-        return {entry.username: entry for entry in found if entry is not None}
+    def drifted(self, entries: Sequence[InboxEntry]) -> list[InboxEntry]:
+        wrong: list[InboxEntry] = []
+        for start in range(0, len(entries), BLOCK):
+            block = entries[start : start + BLOCK]
+            wanted = [entry.fields() for entry in block]
+            names = list(wanted[0])
+            texts = ["\n".join(fields.values()) for fields in wanted]
+            keys = [_inbox(entry.username) for entry in block]
+            with _redis_errors():
+                found = self._redis.eval(_DRIFTED, len(keys), *keys, *texts, *names)
+            wrong += [block[int(place) - 1] for place in found]
+        return wrong
 
     def add_relay(self, domain: str, *, tenant_id: str, selector: str) -> None:
         with _redis_errors():
@@ -90,97 +132,149 @@ class KumoClient:
             if targets:
                 self._redis.srem(f"ig:suppressed:{tenant_id}", *targets)
 
+    def usernames(self) -> Iterator[list[str]]:
+        for keys in self._keys("ig:inbox:*"):
+            yield [key.removeprefix("ig:inbox:") for key in keys]
+
+    def relays(self) -> dict[str, tuple[str, str] | None]:
+        held: dict[str, tuple[str, str] | None] = {}
+        for keys in self._keys("ig:domain:*"):
+            with _redis_errors():
+                pipeline = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipeline.hmget(key, "tenant", "selector", "status")
+                for key, (tenant, selector, status) in zip(keys, pipeline.execute(), strict=True):
+                    sends = tenant and selector and status == "active"
+                    held[key.removeprefix("ig:domain:")] = (tenant, selector) if sends else None
+        return held
+
+    def suppressed(self) -> dict[str, set[str]]:
+        held: dict[str, set[str]] = {}
+        for keys in self._keys("ig:suppressed:*"):
+            with _redis_errors():
+                pipeline = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipeline.smembers(key)
+                for key, members in zip(keys, pipeline.execute(), strict=True):
+                    held[key.removeprefix("ig:suppressed:")] = set(members)
+        return held
+
+    def _keys(self, pattern: str) -> Iterator[list[str]]:
+        """All keys that fit, in blocks; one that is there from begin to end is never missed."""
+        cursor = 0
+        while True:
+            with _redis_errors():
+                cursor, keys = self._redis.scan(cursor, match=pattern, count=2 * BLOCK)
+            if keys:
+                yield [str(key) for key in keys]
+            if cursor == 0:
+                return
+
+    def is_whole(self) -> bool:
+        with _redis_errors():
+            return bool(self._redis.sismember(KILLED, WHOLE))
+
+    def begin_restore(self) -> str:
+        token = uuid4().hex
+        with _redis_errors():
+            self._redis.set(RESTORING, token)
+        return token
+
+    def end_restore(self, token: str) -> bool:
+        with _redis_errors():
+            return bool(self._redis.eval(_MARK, 2, RESTORING, KILLED, token, WHOLE))
+
+    def restore_counters(self, sent: Sequence[Sent]) -> None:
+        for start in range(0, len(sent), BLOCK):
+            with _redis_errors():
+                pipeline = self._redis.pipeline(transaction=False)
+                for one in sent[start : start + BLOCK]:
+                    day = f"ig:q:{one.inbox_id}:d:{one.day:%Y%m%d}"
+                    month = f"ig:q:{one.inbox_id}:m:{one.day:%Y%m}"
+                    pipeline.eval(_RAISE, 1, day, one.today, DAY_TTL)
+                    pipeline.eval(_RAISE, 1, month, one.this_month, MONTH_TTL)
+                pipeline.execute()
+
     # Nodes --------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        self._on_every_node(lambda node: self._call(node, "POST", "bump-config-epoch"))
+        self._nodes.reload()
 
     def kill_tenant(self, tenant_id: str, *, reason: str) -> None:
-        order = {
-            "tenant": tenant_id,
-            "reason": f"ig:kill:{tenant_id}:{reason}",
-            "duration": SUSPENSION,
-        }
         try:
             # Redis first: it stops logins and open sessions everywhere at once.
             with _redis_errors():
                 self._redis.sadd(KILLED, f"t:{tenant_id}")
         finally:
             # Without Redis the nodes can still hold what is queued; the caller hears of both.
-            self._on_every_node(lambda node: self._call(node, "POST", "suspend/v1", order))
+            self._nodes.suspend(("tenant", tenant_id), reason)
 
     def revive_tenant(self, tenant_id: str) -> None:
         with _redis_errors():
             self._redis.srem(KILLED, f"t:{tenant_id}")
-        self._on_every_node(lambda node: self._revive(node, tenant_id))
+        self._nodes.resume(("tenant", tenant_id))
+
+    def bounce_tenant(self, tenant_id: str, *, reason: str) -> None:
+        self._nodes.bounce(("tenant", tenant_id), reason)
+
+    def hold_inbox(self, inbox_id: str) -> None:
+        self._nodes.suspend(("campaign", inbox_id), "paused")
+
+    def release_inbox(self, inbox_id: str) -> None:
+        self._nodes.resume(("campaign", inbox_id))
+
+    def bounce_inbox(self, inbox_id: str) -> None:
+        self._nodes.bounce(("campaign", inbox_id), "the inbox was deleted")
+
+    def verify_killed(self, tenant_id: str, *, canary: str | None) -> list[NodeVerdict]:
+        return self._nodes.verify(("tenant", tenant_id), canary)
 
     def killed_tenants(self) -> set[str]:
         with _redis_errors():
             members = {str(member) for member in self._redis.smembers(KILLED)}
         return {member[2:] for member in members if member.startswith("t:")}
 
+    def mark_killed(self, tenant_ids: Set[str]) -> None:
+        self._put(KILLED, {f"t:{id_}" for id_ in tenant_ids})
+
+    def unmark_killed(self, tenant_ids: Set[str]) -> None:
+        self._take(KILLED, {f"t:{id_}" for id_ in tenant_ids})
+
+    def align_nodes(self, wanted: Callable[[], tuple[Set[str], Set[str]]]) -> list[NodeRepairs]:
+        def subjects() -> set[tuple[str, str]]:
+            tenants, inboxes = wanted()
+            return {("tenant", id_) for id_ in tenants} | {("campaign", id_) for id_ in inboxes}
+
+        return self._nodes.align(subjects)
+
     def nodes(self) -> list[NodeState]:
-        with ThreadPoolExecutor(len(self._nodes)) as pool:
-            return list(pool.map(self._state, self._nodes))
+        return self._nodes.states()
 
-    def _state(self, node: str) -> NodeState:
-        try:
-            held = self._held(node)
-        except (ProviderFailed, ProviderUnavailable) as error:
-            why = str(error.details.get("reason", error.message))
-            return NodeState(node, reachable=False, suspensions=None, detail=why)
-        return NodeState(node, reachable=True, suspensions=len(held))
+    def probe_node(self, url: str) -> NodeState:
+        return self._nodes.probe(url.rstrip("/"))
 
-    def _revive(self, node: str, tenant_id: str) -> None:
-        for entry in self._held(node):
-            if entry.get("tenant") == tenant_id and str(entry.get("reason")).startswith("ig:"):
-                self._call(node, "DELETE", "suspend/v1", {"id": entry["id"]})
-        # What waited was put off for up to hours at each try; this makes it due now.
-        flush = {"tenant": tenant_id, "data": {}, "always_flush": True, "reason": "ig:resume"}
-        self._call(node, "POST", "rebind/v1", flush)
+    def forget_node(self, url: str) -> None:
+        self._nodes.forget(url.rstrip("/"))
 
-    def _on_every_node(self, order: Callable[[str], object]) -> None:
-        """Give the order to all nodes at once; raises for the nodes that did not take it."""
+    def draining_nodes(self) -> set[str]:
+        with _redis_errors():
+            return {str(member) for member in self._redis.smembers(DRAINING)}
 
-        def attempt(node: str) -> str | None:
-            try:
-                order(node)
-            except (ProviderFailed, ProviderUnavailable) as error:
-                return f"{node}: {error.details.get('reason')}"
-            return None
+    def drain_nodes(self, node_ids: Set[str]) -> None:
+        self._put(DRAINING, node_ids)
 
-        with ThreadPoolExecutor(len(self._nodes)) as pool:
-            failures = [why for why in pool.map(attempt, self._nodes) if why is not None]
-        if failures:
-            # A node that says no is tried again as well: a kill order must not be given up.
-            told = "; ".join(failures)
-            raise ProviderUnavailable(provider=f"KumoMTA ({told})", reason=told)
+    def undrain_nodes(self, node_ids: Set[str]) -> None:
+        self._take(DRAINING, node_ids)
 
-    def _call(self, node: str, method: str, path: str, body: Any = None) -> Any:
-        try:
-            answer = self._http.request(
-                method,
-                f"{node}/api/admin/{path}",
-                json=body,
-                headers=self._headers,
-                timeout=self._timeout,
-                follow_redirects=False,
-            )
-        except httpx.HTTPError as error:
-            raise ProviderUnavailable(provider="KumoMTA", reason=type(error).__name__) from error
-        if answer.is_success:
-            return _json(answer) if answer.content[:1] in (b"{", b"[") else None
-        if method == "DELETE" and answer.status_code == httpx.codes.NOT_FOUND:
-            return None  # It ran out meanwhile, which is what was wanted.
-        kind = ProviderUnavailable if answer.is_server_error else ProviderFailed
-        raise kind(provider="KumoMTA", reason=f"{answer.status_code} {answer.text[:200]}")
+    def _put(self, key: str, members: Set[str]) -> None:
+        with _redis_errors():
+            if members:
+                self._redis.sadd(key, *members)
 
-    def _held(self, node: str) -> list[dict[str, Any]]:
-        """The suspensions of a node."""
-        held = self._call(node, "GET", "suspend/v1")
-        if not isinstance(held, list):
-            raise ProviderUnavailable(provider="KumoMTA", reason="no list of suspensions")
-        return [entry for entry in held if isinstance(entry, dict)]
+    def _take(self, key: str, members: Set[str]) -> None:
+        with _redis_errors():
+            if members:
+                self._redis.srem(key, *members)
 
 
 class _redis_errors:
@@ -189,48 +283,12 @@ class _redis_errors:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
         if isinstance(error, RedisError):
             raise ProviderUnavailable(provider="Redis", reason=type(error).__name__) from error
 
 
 def _inbox(username: str) -> str:
     return f"ig:inbox:{username}"
-
-
-def _fields(entry: InboxEntry) -> dict[Any, Any]:
-    return {
-        "inbox": entry.inbox_id,
-        "tenant": entry.tenant_id,
-        "domain": entry.domain,
-        "email": entry.email,
-        "h": entry.password_hmac,
-        "status": entry.status,
-        "day_limit": str(entry.daily_limit),
-        "month_limit": str(entry.monthly_limit),
-    }
-
-
-def _entry(username: str, row: dict[str, str]) -> InboxEntry | None:
-    """None for a row that nobody of us wrote whole, so that it is written anew."""
-    try:
-        return InboxEntry(
-            username=username,
-            inbox_id=row["inbox"],
-            tenant_id=row["tenant"],
-            domain=row["domain"],
-            email=row["email"],
-            password_hmac=row["h"],
-            status=row["status"],
-            daily_limit=int(row["day_limit"]),
-            monthly_limit=int(row["month_limit"]),
-        )
-    except (KeyError, ValueError):
-        return None
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise ProviderUnavailable(provider="KumoMTA", reason="a damaged answer") from error

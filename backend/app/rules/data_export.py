@@ -12,6 +12,10 @@ FORMAT: Final = "inboxgrove-data-export"
 VERSION: Final = 1
 
 _OWN = "id created_at"
+_COUNTS = (
+    "accepted delivered deferred bounced rejected complained soft_bounced hard_bounced"
+    " unknown_users blocked"
+)
 
 
 def _columns(text: str) -> tuple[str, ...]:
@@ -35,7 +39,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "mail_tokens": "user_id purpose expires_at used_at",
         "api_keys": "name prefix scopes created_by expires_at last_used_at revoked_at",
         "idempotency_records": "key status_code media_type expires_at",
-        "decisions": "action reason evidence rule_version note actor_type actor_id",
+        "decisions": "action reason evidence rule_version note inbox_id actor_type actor_id",
         # Everything that the hash of an entry is made of, so that the chain can be checked.
         "audit_logs": "tenant_id seq previous_hash hash action resource_type resource_id"
         " actor_type actor_id changes ip request_id",
@@ -62,13 +66,26 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "dkim_keys": "domain_id selector algorithm public_key",
         "provisions": "domain_id inbox_count naming_convention published_at",
         "inboxes": "updated_at domain_id provision_id local_part username full_email first_name"
-        " last_name status health_score warmup_stage warmup_started_on emails_sent_today"
-        " emails_sent_this_month sent_on daily_limit monthly_limit",
-        "inbox_days": "inbox_id domain_id day accepted delivered deferred bounced rejected"
-        " complained",
+        " last_name status health_score warmup_stage warmup_started_on warmup_paused_at"
+        " emails_sent_today emails_sent_this_month sent_on daily_limit monthly_limit",
+        "inbox_days": f"inbox_id domain_id day {_COUNTS}",
+        "domain_days": f"domain_id day {_COUNTS}",
+        "provider_days": f"domain_id day provider {_COUNTS}",
+        "tenant_days": f"day {_COUNTS}",
         "delivery_events": "inbox_id domain_id event_type occurred_at message_id recipient"
         " recipient_domain response_code response bounce_classification",
         "suppressions": "target reason",
+        "warmup_days": "inbox_id day inputs rule rule_version stage daily_limit",
+        "domain_standings": "domain_id zone state codes since looked_at tried_at trouble"
+        " confirmed_at ended_at",
+        "appeals": "decision_id message filed_by state answer answered_by answered_at",
+        "complaints": "inbox_id domain_id recipient feedback_type reporter verified why_not"
+        " received_at",
+        "webhook_endpoints": "updated_at url description event_types status disabled_reason"
+        " previous_until last_sequence failing_since tells_since",
+        "webhook_deliveries": "updated_at endpoint_id sequence event_type occurred_at data state"
+        " attempts next_try_at delivered_at",
+        "webhook_attempts": "delivery_id status_code answer duration_ms",
     }.items()
 }
 """By table, in the order of the document."""
@@ -98,7 +115,10 @@ LEFT_OUT: dict[str, dict[str, str]] = {
     "registrants": {"contact": _SEALED},
     "dkim_keys": {"private_key": _SECRET},
     "inboxes": {"password": _SECRET, "password_hmac": _SECRET},
-    "delivery_events": {"natural_key": _RAW, "record": _RAW},
+    "complaints": {"trace": _RAW},
+    "delivery_events": {"natural_key": _RAW, "trace": _RAW, "record": _RAW},
+    "webhook_endpoints": {"secret": _SECRET, "previous_secret": _SECRET, "is_busy": _RAW},
+    "webhook_deliveries": {"outbox_id": _RAW},
 }
 """What was decided to stay inside, and why."""
 

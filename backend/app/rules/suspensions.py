@@ -13,12 +13,12 @@ _WEIGHT = {PAYMENT_FAILED: 0, PAYMENT_DISPUTED: 1}
 
 WHAT_TO_DO: Mapping[str, str] = {
     "spam_complaint": (
-        "Mailbox providers reported your mail as spam. Stop the campaigns concerned, and write to"
-        " support how their recipients agreed and what you change."
+        "Mailbox providers reported your mail as spam. Stop the campaigns concerned, and appeal"
+        " under Decisions, or write to support: how their recipients agreed, and what you change."
     ),
     "blacklisted": (
-        "A domain or address of yours is on a block list. Ask its operator to remove it, and write"
-        " to support with the answer."
+        "A domain or address of yours is on a block list. Ask its operator to remove it, then"
+        " appeal under Decisions, or write to support, with the answer."
     ),
     PAYMENT_FAILED: (
         "Pay the open invoices or add another card under Billing. Access comes back as soon as the"
@@ -29,7 +29,8 @@ WHAT_TO_DO: Mapping[str, str] = {
         " support; access comes back when it is settled in our favour."
     ),
     "terms_violation": (
-        "Your use was found to be against the terms of service. Write to support to appeal."
+        "Your use was found to be against the terms of service. Appeal under Decisions, or write to"
+        " support."
     ),
 }
 """By reason, for the tenant to read."""

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
-from app.database.models import Domain, DomainStatus, Inbox, InboxStatus, Suppression, Tenant
+from app.database.models import Inbox, InboxStatus, Tenant
 from app.integrations import ports
+from app.rules import pace
 from app.services.subscription_service import SubscriptionService
 
 BLOCK = 1_000
-
-
-@dataclass(frozen=True)
-class Repairs:
-    """What a reconciliation found and mended."""
-
-    checked: int
-    inboxes: int
-    killed: int
-    revived: int
+_ENTRY = (
+    Inbox.tenant_id,
+    Inbox.username,
+    Inbox.full_email,
+    Inbox.password_hmac,
+    Inbox.status,
+    Inbox.daily_limit,
+    Inbox.monthly_limit,
+)
+"""What an entry is made of; the other columns are several times as long."""
 
 
 class DirectoryService:
@@ -39,6 +39,8 @@ class DirectoryService:
             status=status or str(inbox.status),
             daily_limit=inbox.daily_limit,
             monthly_limit=inbox.monthly_limit,
+            hourly_limit=pace.hourly_limit(inbox.daily_limit),
+            recipient_domain_limit=pace.recipient_domain_limit(inbox.daily_limit),
         )
 
     @staticmethod
@@ -68,36 +70,6 @@ class DirectoryService:
         if gone or living:
             mail.reload()
 
-    @staticmethod
-    def reconcile(db: Session, mail: ports.MailPlatform) -> Repairs:
-        """Compare the directory with the database and repair it; also after Redis was wiped.
-
-        Expects a session that sees all tenants.
-        """
-        tenants = {tenant.id: tenant for tenant in db.scalars(select(Tenant))}
-        killed, revived = _kill_set(tenants, mail)
-        checked = repaired = 0
-        last: UUID | None = None
-        while block := _block(db, last):
-            last = block[-1].id
-            checked += len(block)
-            wanted = [
-                DirectoryService.entry(
-                    inbox,
-                    status=None if DirectoryService.open(tenants[inbox.tenant_id]) else "paused",
-                )
-                for inbox in block
-            ]
-            held = mail.directory([entry.username for entry in wanted])
-            drifted = [entry for entry in wanted if held.get(entry.username) != entry]
-            if drifted:
-                mail.publish_inboxes(drifted)
-                repaired += len(drifted)
-        _domains_and_suppressions(db, mail, wiped=repaired > 0)
-        if repaired:
-            mail.reload()
-        return Repairs(checked, repaired, killed, revived)
-
 
 def unknown_to_the_relay(db: Session, mail: ports.MailPlatform) -> list[str]:
     """I8: ids of active inboxes whose login the relay does not know as we do.
@@ -107,47 +79,24 @@ def unknown_to_the_relay(db: Session, mail: ports.MailPlatform) -> list[str]:
     tenants = {tenant.id: tenant for tenant in db.scalars(select(Tenant))}
     wrong: list[str] = []
     last: UUID | None = None
-    while block := _block(db, last):
+    while block := living(db, last):
         last = block[-1].id
-        wanted = {
-            inbox.id: DirectoryService.entry(inbox)
+        wanted = [
+            DirectoryService.entry(inbox)
             for inbox in block
             if DirectoryService.open(tenants[inbox.tenant_id])
-        }
-        held = mail.directory([entry.username for entry in wanted.values()])
-        wrong += [str(id_) for id_, entry in wanted.items() if held.get(entry.username) != entry]
+        ]
+        wrong += [entry.inbox_id for entry in mail.drifted(wanted)]
     return wrong
 
 
-def _block(db: Session, last: UUID | None) -> Sequence[Inbox]:
-    living = select(Inbox).where(Inbox.status.in_([InboxStatus.ACTIVE, InboxStatus.PAUSED]))
+def living(db: Session, last: UUID | None) -> Sequence[Inbox]:
+    """The next inboxes that may be known to the relay, after the one with id `last`."""
+    wanted = (
+        select(Inbox)
+        .where(Inbox.status.in_([InboxStatus.ACTIVE, InboxStatus.PAUSED]))
+        .options(load_only(*_ENTRY, raiseload=True))
+    )
     if last is not None:
-        living = living.where(Inbox.id > last)
-    return db.scalars(living.order_by(Inbox.id).limit(BLOCK)).all()
-
-
-def _kill_set(tenants: dict[UUID, Tenant], mail: ports.MailPlatform) -> tuple[int, int]:
-    suspended = {str(tenant.id) for tenant in tenants.values() if tenant.is_suspended}
-    held = mail.killed_tenants()
-    for tenant_id in suspended - held:
-        mail.kill_tenant(tenant_id, reason="reconciled")
-    stale = held - suspended
-    for tenant_id in stale:
-        mail.revive_tenant(tenant_id)
-    return len(suspended - held), len(stale)
-
-
-def _domains_and_suppressions(db: Session, mail: ports.MailPlatform, *, wiped: bool) -> None:
-    """Writing them is cheap and idempotent; it is done when something was found missing."""
-    if not wiped:
-        return
-    for domain in db.scalars(select(Domain).where(Domain.kumo_authorized)):
-        if domain.status == DomainStatus.ACTIVE and domain.dkim_selector is not None:
-            mail.add_relay(
-                domain.domain_name, tenant_id=str(domain.tenant_id), selector=domain.dkim_selector
-            )
-    by_tenant: dict[UUID, list[str]] = {}
-    for row in db.scalars(select(Suppression)):
-        by_tenant.setdefault(row.tenant_id, []).append(row.target)
-    for tenant_id, targets in by_tenant.items():
-        mail.suppress(str(tenant_id), targets)
+        wanted = wanted.where(Inbox.id > last)
+    return db.scalars(wanted.order_by(Inbox.id).limit(BLOCK)).all()

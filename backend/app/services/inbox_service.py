@@ -10,7 +10,10 @@ from sqlalchemy.orm import Session
 from app import errors, events
 from app.database import audit, outbox
 from app.database.models import Inbox, InboxStatus, Tenant
+from app.integrations import ports
+from app.services import inbox_batch
 from app.services.inbox_batch import password_context
+from app.services.provisioning_service import ProvisioningService
 from app.utils import security
 
 
@@ -49,6 +52,34 @@ class InboxService:
         tenant.inboxes_count -= 1
         _changed(inbox, "inbox_deleted", db, {"status": [str(before), "deleted"]})
         return inbox
+
+    @staticmethod
+    def move(inbox_id: UUID, domain_id: UUID, db: Session) -> tuple[Inbox, str]:
+        """The same person at another domain: a new inbox with a new password; the old one ends.
+
+        A name at another domain is another address, so nothing of it carries over: it warms up
+        from the first day, and what the old one had queued fails. The plan's room stays as it is.
+        Raises NotFound, Conflict for the domain it has, DomainNotReady, Invalid for a taken name.
+        """
+        old = _lock(inbox_id, db, peek=True)
+        if old.domain_id == domain_id:
+            raise errors.Conflict("The inbox is at this domain already.")
+        # First the old one: the new one may need its room.
+        old = InboxService.delete(inbox_id, db)
+        made = ProvisioningService.provision_inboxes(
+            old.tenant_id, domain_id, 1, "custom", names=[old.local_part], db=db
+        )
+        new = db.get_one(Inbox, made.inboxes[0].id)
+        new.first_name, new.last_name = old.first_name, old.last_name
+        audit.write(
+            db,
+            old.tenant_id,
+            "inbox_moved",
+            "inbox",
+            old.id,
+            {"domain_id": [old.domain_id, domain_id], "inbox_id": [old.id, new.id]},
+        )
+        return new, inbox_batch.credential_of(new, ports.current().platform).password
 
 
 def _lock(inbox_id: UUID, db: Session, *, peek: bool = False) -> Inbox:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -19,9 +20,13 @@ from app.database.models import (
     NoticeKind,
     SuspensionReason,
     Tenant,
+    new_id,
 )
 from app.rules import suspensions
 from app.services import notices
+
+WARN_AGAIN = timedelta(days=7)
+"""How long one warning stands for what goes on meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,7 @@ def turn_on(
         outbox.record(db, events.TenantSuspended(tenant_id=locked.id))
     locked.suspension_reason = reason
     audit.write(db, locked.id, "tenant_suspended", "tenant", locked.id, changes)
-    _decide(locked, DecisionAction.SUSPEND, reason, db, note, evidence)
+    decide(locked, DecisionAction.SUSPEND, reason, db, note, evidence)
     since = locked.suspended_at
     notices.owe(
         db,
@@ -104,9 +109,76 @@ def turn_off(
     locked.is_suspended, locked.suspension_reason, locked.suspended_at = False, None, None
     changes = {"is_suspended": [True, False], "suspension_reason": [str(reason), None]}
     audit.write(db, locked.id, "tenant_reinstated", "tenant", locked.id, changes)
-    _decide(locked, DecisionAction.REINSTATE, reason, db, note, evidence)
+    decide(locked, DecisionAction.REINSTATE, reason, db, note, evidence)
     outbox.record(db, events.TenantReinstated(tenant_id=locked.id))
     return locked
+
+
+def warn(
+    tenant: Tenant,
+    reason: SuspensionReason,
+    db: Session,
+    *,
+    note: str,
+    evidence: Mapping[str, Any],
+) -> bool:
+    """Put down that the tenant comes near a stop for `reason`; whether that is news.
+
+    The arguments are those of `turn_on`.
+    """
+    _lock(tenant, db)
+    standing = db.scalar(
+        select(Decision.id)
+        .where(
+            Decision.tenant_id == tenant.id,
+            Decision.action == DecisionAction.WARN,
+            Decision.reason == reason,
+            Decision.inbox_id.is_(None),
+            Decision.created_at > clock.now() - WARN_AGAIN,
+        )
+        .limit(1)
+    )
+    if standing is not None:
+        return False
+    audit.write(
+        db, tenant.id, "tenant_warned", "tenant", tenant.id, {"reason": [None, str(reason)]}
+    )
+    decide(tenant, DecisionAction.WARN, reason, db, note, evidence)
+    return True
+
+
+def decide(
+    tenant: Tenant,
+    action: DecisionAction,
+    reason: SuspensionReason,
+    db: Session,
+    note: str | None,
+    evidence: Mapping[str, Any] | None,
+    *,
+    inbox_id: UUID | None = None,
+) -> None:
+    """Put a decision down for good: what was decided, by whom, by which rules and on what.
+
+    Of a warning, and of an inbox that was paused, the tenant is written; `turn_on` writes itself.
+    """
+    who, id_ = audit.actor(), new_id()
+    if action in {DecisionAction.WARN, DecisionAction.PAUSE} and note is not None:
+        paused = int(action == DecisionAction.PAUSE)
+        notices.owe(db, tenant.id, NoticeKind.WARNED, str(id_), note=note, paused=paused)
+    db.add(
+        Decision(
+            id=id_,
+            tenant_id=tenant.id,
+            inbox_id=inbox_id,
+            action=action,
+            reason=reason,
+            evidence=dict(evidence or {}),
+            rule_version=suspensions.VERSION,
+            note=note,
+            actor_type=who.kind,
+            actor_id=who.id,
+        )
+    )
 
 
 def require_off(tenant: Tenant) -> None:
@@ -131,29 +203,6 @@ def told(tenant: Tenant, db: Session) -> Suspension | None:
     )
     reason = tenant.suspension_reason
     return Suspension(reason, tenant.suspended_at, suspensions.WHAT_TO_DO[reason], note)
-
-
-def _decide(
-    tenant: Tenant,
-    action: DecisionAction,
-    reason: SuspensionReason,
-    db: Session,
-    note: str | None,
-    evidence: Mapping[str, Any] | None,
-) -> None:
-    who = audit.actor()
-    db.add(
-        Decision(
-            tenant_id=tenant.id,
-            action=action,
-            reason=reason,
-            evidence=dict(evidence or {}),
-            rule_version=suspensions.VERSION,
-            note=note,
-            actor_type=who.kind,
-            actor_id=who.id,
-        )
-    )
 
 
 def _lock(tenant: Tenant, db: Session) -> Tenant:

@@ -115,6 +115,13 @@ def _written(notice: BillingNotice, tenant: Tenant, platform: ports.Platform) ->
             )
         case NoticeKind.SUSPENDED:
             return email_service.suspended(company=company, reason=known["reason"])
+        case NoticeKind.WARNED:
+            return email_service.warned(
+                company=company,
+                note=known["note"],
+                paused=bool(known["paused"]),
+                link=f"{platform.public_url}/decisions",
+            )
         case NoticeKind.CANCELED:
             return email_service.canceled(company=company, link=page)
         case NoticeKind.DOMAIN_EXPIRING:

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app import clock, errors
-from app.database import audit, operator_trail
+from app import clock, errors, events
+from app.database import audit, operator_trail, outbox
 from app.database.models import Operator, Tenant, new_id
 from app.database.queries import jobs
 from app.database.session import transaction
@@ -141,6 +141,20 @@ class OperatorService:
         before = _standing(tenant)
         tenant = kill_switch.turn_off(tenant, db, note=note)
         _put_down("tenant_reinstated", tenant, before, db)
+        return tenant
+
+    @staticmethod
+    def bounce_queue(tenant_id: UUID, db: Session) -> Tenant:
+        """Have the queued mail of a suspended tenant fail, which nothing brings back.
+
+        Raises NotFound, and Conflict for a tenant that is not suspended.
+        """
+        tenant = _tenant(tenant_id, db)
+        if not tenant.is_suspended:
+            raise errors.Conflict("Only the queue of a suspended tenant can be bounced.")
+        outbox.record(db, events.QueueBounceRequested(tenant_id=tenant.id))
+        audit.write(db, tenant.id, "tenant_queue_bounced", "tenant", tenant.id, {})
+        operator_trail.write(db, "tenant_queue_bounced", "tenant", tenant.id, {})
         return tenant
 
     @staticmethod

@@ -121,14 +121,12 @@ def _check_proration(at: datetime | None) -> None:
 
 
 def _kind(tenant: Tenant, plan: str) -> str:
-    """Raises Conflict for the plan that one has, PaymentRequired without any card."""
-    if tenant.subscription_status in {
+    """Raises Conflict for the plan that one has."""
+    if tenant.stripe_subscription_id is None or tenant.subscription_status in {
         SubscriptionStatus.CANCELED,
         SubscriptionStatus.TRIAL_EXPIRED,
     }:
         return "subscribe"
-    if tenant.stripe_subscription_id is None:
-        raise errors.PaymentRequired("Add a card first: confirm the SetupIntent.")
     if tenant.subscription_status == SubscriptionStatus.TRIALING:
         return "begin"
     if plans.is_upgrade(tenant.subscription_tier, plan):
@@ -142,7 +140,7 @@ def _subscribe(
     tenant: Tenant, plan: str, db: Session, *, key: str, payments: ports.PaymentGateway
 ) -> Tenant:
     """A new subscription, charged at once and without another trial."""
-    customer, card = tenant.stripe_customer_id, _default_card(tenant, db)
+    customer, card = tenant.stripe_customer_id, _card(tenant, db)
     if customer is None or card is None:
         raise errors.PaymentRequired("Add a card first: confirm the SetupIntent.")
     # An earlier try may have worked and only its answer been lost.
@@ -167,6 +165,11 @@ def _subscribe(
             or_nothing=True,
         )
     subscription_state.apply(tenant, state, db)
+    if state.status == "trialing":
+        # The event that began it is still on its way to us.
+        return _upgrade(
+            tenant, plan, db, key=key, end_trial=True, proration_date=None, payments=payments
+        )
     if state.status != "active":
         raise _waits_for_customer(state, payments)
     subscription_state.convert(tenant, db)
@@ -301,13 +304,13 @@ def _living(tenant: Tenant) -> str | None:
     return None if ended else tenant.stripe_subscription_id
 
 
-def _default_card(tenant: Tenant, db: Session) -> str | None:
+def _card(tenant: Tenant, db: Session) -> str | None:
+    """The default card; the newest when none is, as before the event that makes it one."""
     return db.scalar(
-        select(PaymentMethod.stripe_payment_method_id).where(
-            PaymentMethod.tenant_id == tenant.id,
-            PaymentMethod.is_default,
-            PaymentMethod.is_active,
-        )
+        select(PaymentMethod.stripe_payment_method_id)
+        .where(PaymentMethod.tenant_id == tenant.id, PaymentMethod.is_active)
+        .order_by(PaymentMethod.is_default.desc(), PaymentMethod.created_at.desc())
+        .limit(1)
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from app import errors
 from app.integrations import dnsbl, ports
 from app.rules import hostnames, pricing
-from app.rules.listings import Verdict
+from app.rules.blocklists import Kind, State
 from app.utils import monitoring
 
 MAX_YEARS = 10
@@ -160,11 +160,11 @@ def blocklisted(names: Sequence[str], providers: ports.Providers) -> dict[str, b
     shelf = providers.shelf
     known: dict[str, bool | None] = dict(shelf.read(_VERDICTS, names)) if shelf else {}
     missing = [name for name in names if name not in known]
-    verdicts = dnsbl.domains(providers.resolver, providers.platform.domain_blocklists, missing)
+    lists = [each for each in providers.platform.blocklists if each.kind == Kind.DOMAIN]
     heard = {
-        name: verdict is Verdict.LISTED
-        for name, verdict in verdicts.items()
-        if verdict is not Verdict.UNKNOWN
+        name: state is State.LISTED
+        for name, state in dnsbl.verdicts(lists, missing, providers.resolver).items()
+        if state is not State.UNKNOWN
     }
     if shelf:
         # What nobody could know is asked again the next time.

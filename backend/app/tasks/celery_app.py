@@ -16,7 +16,16 @@ from app.tasks import jobs, schedule
 from app.tasks.routing import QUEUES, queue_of
 
 # Importing an area is what registers its tasks.
-for _area in ("account", "billing", "domain", "monitoring", "provisioning"):
+for _area in (
+    "account",
+    "billing",
+    "delivery",
+    "domain",
+    "health",
+    "monitoring",
+    "provisioning",
+    "webhook",
+):
     import_module(f"app.tasks.{_area}_tasks")
 
 VISIBILITY_SECONDS = 300

@@ -6,13 +6,15 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from app import clock
+from app import clock, errors
 from app.database import heads_file, throttles
 from app.database.models import (
     IdempotencyRecord,
+    Inbox,
+    InboxStatus,
     Job,
     JobState,
     OutboxEvent,
@@ -20,9 +22,10 @@ from app.database.models import (
     Tenant,
 )
 from app.database.queries import audit
+from app.database.queries import webhooks as webhook_queries
 from app.integrations import ports
-from app.services import mail_tokens, token_families
-from app.services.directory_service import DirectoryService
+from app.rules import webhooks
+from app.services import directory_repair, mail_tokens, token_families
 from app.services.invitation_service import InvitationService
 from app.tasks.jobs import task
 from app.utils import monitoring
@@ -33,11 +36,24 @@ log = structlog.get_logger()
 
 @task("monitoring.silence_tenant")
 def silence_tenant(db: Session, tenant_id: UUID) -> None:
-    """Have the relay refuse a suspended tenant; one that was reinstated meanwhile is left alone."""
+    """Have the relay refuse a suspended tenant; one that was reinstated meanwhile is left alone.
+
+    It counts as done when every node holds the queued mail and has refused a mail of the tenant; a
+    node that does not makes the job run again.
+    """
     tenant = db.get(Tenant, tenant_id, with_for_update=True)
     if tenant is None or not tenant.is_suspended or tenant.suspended_at is None:
         return
-    ports.current().mail.kill_tenant(str(tenant_id), reason=str(tenant.suspension_reason))
+    mail = ports.current().mail
+    mail.kill_tenant(str(tenant_id), reason=str(tenant.suspension_reason))
+    canary = db.scalar(
+        select(Inbox.username)
+        .where(Inbox.tenant_id == tenant_id, Inbox.status == InboxStatus.ACTIVE)
+        .limit(1)
+    )
+    verdicts = mail.verify_killed(str(tenant_id), canary=canary)
+    if not all(verdict.stopped for verdict in verdicts):
+        raise errors.ProviderUnavailable(provider="KumoMTA", reason=f"not stopped: {verdicts}")
     monitoring.KILL_LATENCY.observe((clock.now() - tenant.suspended_at).total_seconds())
 
 
@@ -48,10 +64,28 @@ def revive_tenant(db: Session, tenant_id: UUID) -> None:
         ports.current().mail.revive_tenant(str(tenant_id))
 
 
+@task("monitoring.bounce_queue")
+def bounce_queue(db: Session, tenant_id: UUID) -> None:
+    """Fail the queued mail of a tenant, unless it was let in again meanwhile."""
+    tenant = db.get(Tenant, tenant_id, with_for_update=True)
+    if tenant is not None and tenant.is_suspended:
+        ports.current().mail.bounce_tenant(str(tenant_id), reason=str(tenant.suspension_reason))
+
+
 @task("monitoring.reconcile_mail_plane")
 def reconcile_mail_plane(db: Session) -> None:
-    repairs = DirectoryService.reconcile(db, ports.current().mail)
-    if repairs.inboxes or repairs.killed or repairs.revived:
+    _compare(db, thorough=False)
+
+
+@task("monitoring.compare_directory")
+def compare_directory(db: Session) -> None:
+    """The same, with every domain and every suppression, and logins that belong to nobody."""
+    _compare(db, thorough=True)
+
+
+def _compare(db: Session, *, thorough: bool) -> None:
+    repairs = directory_repair.reconcile(db, ports.current().mail, thorough=thorough)
+    if repairs.any:
         log.warning("mail plane had drifted", repairs=repairs)
 
 
@@ -85,3 +119,4 @@ def housekeeping(db: Session) -> None:
     InvitationService.forget(db)
     mail_tokens.forget(db)
     token_families.forget(db)
+    webhook_queries.forget(db, clock.now() - webhooks.KEEP)

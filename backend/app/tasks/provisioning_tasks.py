@@ -55,15 +55,26 @@ def publish_inboxes(db: Session, tenant_id: UUID, provision_id: UUID) -> None:
 
 @task("provisioning.publish_inbox")
 def publish_inbox(db: Session, tenant_id: UUID, inbox_id: UUID) -> None:  # noqa: ARG001
-    """Tell the relay about one inbox that was paused, resumed, deleted or given a new password."""
+    """Tell the relay about one inbox that was paused, resumed, deleted or given a new password.
+
+    Its queued mail on every node waits, goes on, or fails, as the inbox does.
+    """
     inbox = db.get(Inbox, inbox_id, with_for_update=True)
-    if inbox is not None:
-        DirectoryService.publish([inbox], ports.current().mail)
+    if inbox is None:
+        return
+    mail = ports.current().mail
+    DirectoryService.publish([inbox], mail)
+    if inbox.status == InboxStatus.PAUSED:
+        mail.hold_inbox(str(inbox.id))
+    elif inbox.status == InboxStatus.ACTIVE:
+        mail.release_inbox(str(inbox.id))
+    elif inbox.status == InboxStatus.DELETED:
+        mail.bounce_inbox(str(inbox.id))
 
 
 @task("provisioning.apply_plan_limits")
 def apply_plan_limits(db: Session, tenant_id: UUID) -> None:
-    """After a change of plan: the inboxes' limits follow, never above the warm-up's day."""
+    """After a change of plan: the inboxes' limits follow, never above the ramp's day."""
     tenant = db.get(Tenant, tenant_id, with_for_update=True)
     if tenant is None:
         return
@@ -71,33 +82,12 @@ def apply_plan_limits(db: Session, tenant_id: UUID) -> None:
     inboxes = db.scalars(select(Inbox).where(Inbox.status != InboxStatus.DELETED)).all()
     before = [_limits(inbox) for inbox in inboxes]
     for inbox in inboxes:
-        inbox.daily_limit = warmup.daily_limit(inbox.warmup_stage, cap)
+        # A greater plan gives no leap: the ramp goes on from where it is, day by day.
+        inbox.daily_limit = min(inbox.daily_limit, cap)
+        inbox.warmup_stage = warmup.stage(inbox.daily_limit, cap)
         inbox.monthly_limit = warmup.monthly_limit(cap)
     _tell(db, "inbox_limits_changed", tenant_id, inboxes, before)
     DirectoryService.publish(inboxes, ports.current().mail, sending=DirectoryService.open(tenant))
-
-
-@task("provisioning.advance_warmup")
-def advance_warmup(db: Session) -> None:
-    """Once a day: one stage on for every active inbox that sent without trouble."""
-    today = clock.now().date()
-    for tenant in db.scalars(select(Tenant).where(~Tenant.is_suspended)).all():
-        cap = plans.plan(tenant.subscription_tier).inbox_daily_cap
-        inboxes = db.scalars(
-            select(Inbox).where(
-                Inbox.tenant_id == tenant.id,
-                Inbox.status == InboxStatus.ACTIVE,
-                Inbox.daily_limit < cap,
-                Inbox.warmup_started_on < today,
-                Inbox.sent_on == today - warmup.ONE_DAY,
-            )
-        ).all()
-        before = [_limits(inbox) for inbox in inboxes]
-        for inbox in inboxes:
-            inbox.warmup_stage += 1
-            inbox.daily_limit = warmup.daily_limit(inbox.warmup_stage, cap)
-        _tell(db, "inbox_warmed_up", tenant.id, inboxes, before)
-        DirectoryService.publish(inboxes, ports.current().mail)
 
 
 _Limits = tuple[int, int, int]

@@ -19,7 +19,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.InvitationIssued: ("accounts.send_invitation",),
         # Money
         e.ProviderEventReceived: ("billing.handle_provider_event",),
-        e.PlanChanged: ("provisioning.apply_plan_limits",),
+        e.PlanChanged: ("provisioning.apply_plan_limits", "webhooks.publish"),
         e.CardChanged: ("billing.collect_debts",),
         e.RefundRequested: ("billing.refund",),
         e.BillingNoticeDue: ("billing.send_notice",),
@@ -34,22 +34,29 @@ ROUTES: dict[str, tuple[str, ...]] = {
             "billing.capture_purchase",
             "domains.create_zone",
             "domains.protect",
+            "webhooks.publish",
         ),
-        e.DomainRegistrationFailed: ("billing.release_purchase",),
+        e.DomainRegistrationFailed: ("billing.release_purchase", "webhooks.publish"),
         e.DomainZoneCreated: ("domains.publish_records",),
         e.DomainRecordsPublished: ("domains.delegate",),
         e.DomainDelegated: ("domains.verify_dns",),
         e.DomainVerified: ("domains.authorize_in_kumo",),
-        e.DomainActivated: (),
+        e.DomainActivated: ("webhooks.publish",),
         e.RegistrantChanged: ("domains.hand_on_registrant",),
         e.DomainLifeDue: ("domains.look",),
         e.DomainLookDue: ("domains.heal_records",),
         # Inboxes
-        e.InboxesProvisioned: ("provisioning.publish_inboxes",),
+        e.InboxesProvisioned: ("provisioning.publish_inboxes", "webhooks.publish"),
         e.InboxChanged: ("provisioning.publish_inbox",),
+        e.TenantWarmupDue: ("health.warm_up",),
+        e.TenantScoresDue: ("health.score_inboxes",),
         # Kill switch
         e.TenantSuspended: ("monitoring.silence_tenant",),
-        e.TenantReinstated: ("monitoring.revive_tenant",),
+        e.TenantReinstated: ("monitoring.revive_tenant", "webhooks.publish"),
+        e.QueueBounceRequested: ("monitoring.bounce_queue",),
+        # Tenants' own servers
+        e.WebhookDue: ("webhooks.deliver",),
+        e.WebhookDisabled: ("webhooks.tell_disabled",),
         # The calendar
         e.TrialsDue: ("billing.expire_trials",),
         e.SubscriptionsDue: ("billing.remind_of_trials", "billing.begin_scheduled_plans"),
@@ -57,9 +64,14 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.HoldsDue: ("billing.release_stale_holds",),
         e.DomainsDue: ("domains.look_after_all",),
         e.RecordsDue: ("domains.heal_all_records",),
-        e.WarmupDue: ("provisioning.advance_warmup",),
+        e.AbuseCheckDue: ("health.check_abuse",),
+        e.BlocklistsDue: ("health.ask_blocklists",),
+        e.ScoresDue: ("health.plan_scores",),
+        e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
+        e.DirectoryCheckDue: ("monitoring.compare_directory",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),
+        e.DeliveryDaysDue: ("delivery.turn_days",),
         e.HousekeepingDue: ("monitoring.housekeeping",),
     }.items()
 }
@@ -84,6 +96,7 @@ UNSTOPPABLE = frozenset(
         "domains.look",
         "monitoring.silence_tenant",
         "monitoring.revive_tenant",
+        "monitoring.bounce_queue",
     }
 )
 """What goes on while a tenant is suspended: money already in flight, the kill switch itself, names
@@ -92,9 +105,13 @@ that end, and what people are told about the safety of their own account."""
 QUEUES: dict[str, str] = {
     "accounts": "default",
     "billing": "money",
+    "delivery": "default",
     "domains": "money",
     "provisioning": "provision",
     "monitoring": "default",
+    "health": "default",
+    # Their servers may be slow, all of them.
+    "webhooks": "webhooks",
 }
 """Queue by area of the task: a flood in one must not hold up another."""
 

@@ -20,8 +20,13 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.DomainsDue, timedelta(days=1)),
     (events.RecordsDue, timedelta(minutes=15)),
     (events.WarmupDue, timedelta(days=1)),
+    (events.AbuseCheckDue, timedelta(minutes=5)),
+    (events.BlocklistsDue, timedelta(minutes=15)),
+    (events.ScoresDue, timedelta(hours=1)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),
+    (events.DirectoryCheckDue, timedelta(minutes=5)),
     (events.AuditHeadsDue, timedelta(hours=1)),
+    (events.DeliveryDaysDue, timedelta(hours=6)),
     (events.HousekeepingDue, timedelta(hours=6)),
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

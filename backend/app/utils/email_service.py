@@ -61,6 +61,15 @@ If this was not you, choose a new password at once and answer this message:
 
 {{ link }}
 """,
+    "webhook_disabled": """\
+Hello {{ company }},
+
+we stopped calling your webhook endpoint {{ url }}: {{ why }}
+
+Nothing new is kept for it. Set it to active again when your server is well:
+
+{{ link }}
+""",
     "receipt": """\
 Hello {{ company }},
 
@@ -158,6 +167,17 @@ About: {{ fact }}
 {% if tenant_id %}
 Tenant: {{ tenant_id }}
 {% endif %}""",
+    "warned": """\
+Hello {{ company }},
+
+{{ note }}
+
+{% if paused %}The inbox is paused: it sends nothing until you have looked at its list and resumed \
+it. {% else %}Sending goes on. If it gets worse, it will be stopped. {% endif %}The figures, the \
+thresholds and a way to object are here:
+
+{{ link }}
+""",
     "suspended": """\
 Hello {{ company }},
 
@@ -262,6 +282,18 @@ def second_factor(*, name: str, what: str, left: int) -> Mail:
         event += f" Codes left: {left}."
     remedy = "If this was not you, change your password now and answer this message."
     return _render("second_factor", subject, name=name, event=event, remedy=remedy)
+
+
+def webhook_disabled(*, company: str, url: str, why: str, link: str) -> Mail:
+    """Tells a company that one of its servers is not called any more."""
+    return _render(
+        "webhook_disabled",
+        "A webhook endpoint was switched off",
+        company=company,
+        url=url,
+        why=why,
+        link=link,
+    )
 
 
 def receipt(
@@ -439,6 +471,12 @@ def suspended(*, company: str, reason: str) -> Mail:
     return _render(
         "suspended", "Your account is suspended", company=company, reason=words, remedy=remedy
     )
+
+
+def warned(*, company: str, note: str, paused: bool, link: str) -> Mail:
+    """Says that the mail of a tenant comes near a stop, or that one of its inboxes was paused."""
+    subject = "One of your inboxes is paused" if paused else "Your sending needs attention"
+    return _render("warned", subject, company=company, note=note, paused=paused, link=link)
 
 
 def money(cents: int, currency: str) -> str:

@@ -42,6 +42,17 @@ KILL_LATENCY = Histogram(
     "From the suspension of a tenant to the relay's acknowledgement.",
     buckets=_LATENCIES,
 )
+MAIL_PLANE_REPAIRS = Counter(
+    "ig_mail_plane_repairs_total",
+    "What the mail plane had otherwise than the database and was mended.",
+    ["what"],
+)
+NODES_UNREACHABLE = Gauge(
+    "ig_mail_nodes_unreachable",
+    "Relay nodes that did not answer at the last comparison.",
+    multiprocess_mode="mostrecent",
+)
+WEBHOOKS = Counter("ig_webhook_attempts_total", "Calls of tenants' own servers.", ["result"])
 RETRIES = Counter("ig_retries_total", "Calls repeated at a dependency.", ["dep"])
 INGESTED = Counter("ig_delivery_records_total", "Log records of the relay.", ["result"])
 LIMITER_FALLBACKS = Counter(

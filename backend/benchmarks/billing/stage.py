@@ -66,7 +66,7 @@ def stage() -> Iterator[Running]:
             "CLOUDFLARE_API_URL": f"{url}/cloudflare/client/v4",
             "KUMO_ADMIN_URLS": f"{url}/kumomta",
             "DNS_RESOLVERS": f"127.0.0.1:{sandbox.ports['dns']}",
-            "DOMAIN_BLOCKLISTS": "dbl.test",
+            "DNSBL_DOMAIN_ZONES": "dbl.test",
             "SMTP_URL": f"smtp://127.0.0.1:{sandbox.ports['mx']}",
             "SUBMISSION_PORT": str(sandbox.ports["submission"]),
             **UNHURRIED,

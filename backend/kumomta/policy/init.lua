@@ -12,6 +12,7 @@ local login = require 'ig.login'
 local node = require 'ig.node'
 local reports = require 'ig.reports'
 local routing = require 'ig.routing'
+local snapshot = require 'ig.snapshot'
 local submission = require 'ig.submission'
 
 -- The log hook claims its own queue, so it must be declared before our get_queue_config.
@@ -24,6 +25,9 @@ kumo.on('init', function()
   kills.restore()
   node.start()
 end)
+
+-- In the background, from the node's start to its end.
+kumo.on('ig.snapshot', snapshot.keep_fresh)
 
 -- Who may talk to us.
 kumo.on('smtp_server_auth_plain', login.check)
@@ -69,6 +73,14 @@ kumo.on('smtp_server_message_received', function(msg, conn_meta)
     if conn_meta:get_meta 'authz_id' then
       return submission.received(msg, conn_meta)
     end
+    return reports.received(msg)
+  end)
+end)
+
+-- Mail that the control plane hands in over HTTP passes the same rules.
+kumo.on('http_message_generated', function(msg)
+  guard.answer(function()
+    return submission.injected(msg)
   end)
 end)
 

@@ -40,6 +40,8 @@ def _recipient(name: str) -> list[Record]:
     return [
         _record(name, "MX", f"mx.{name}", 10),
         _record(name, "A", "127.0.0.1"),
+        # Their reports come from their own hosts, which are all this machine.
+        _record(f"feedback.{name}", "TXT", OUR_SPF),
         _record(f"mx.{name}", "A", "127.0.0.1"),
     ]
 

@@ -178,7 +178,10 @@ class Egress:
                 await client.connect()
                 await client.ehlo()
                 wanted = site.path.values.get("enable_tls", "Opportunistic")
-                if wanted != "Disabled" and client.supports_extension("starttls"):
+                offered = client.supports_extension("starttls")
+                if wanted.startswith("Required") and not offered:
+                    raise aiosmtplib.SMTPException("TLS is required, and STARTTLS is not offered")
+                if wanted != "Disabled" and offered:
                     await client.starttls(tls_context=self._tls, validate_certs=False)
                     await client.ehlo()
                 return client, host, address
@@ -206,6 +209,8 @@ class Egress:
         try:
             for _ in range(int(LINGER_SECONDS / 0.02)):
                 await asyncio.sleep(0.02)
+                if self._closing:
+                    return False
                 if site.pending:
                     return True
             return False

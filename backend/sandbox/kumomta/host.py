@@ -6,17 +6,20 @@ import hashlib
 import hmac
 import json
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.clock import VirtualClock
 from sandbox.kumomta.admin_rules import Suspensions
+from sandbox.kumomta.authentication import Authentication
 from sandbox.kumomta.clients import HttpClient, RedisPools
 from sandbox.kumomta.dkim import Signer
 from sandbox.kumomta.lua_object import Config, Digest
 from sandbox.kumomta.memo import Memos, Ticket
 from sandbox.kumomta.options import PolicyError, checked
+from sandbox.kumomta.throttle import Throttle
 
 log = logging.getLogger("sandbox.kumomta.policy")
 RECORD_TYPES = frozenset(
@@ -37,13 +40,19 @@ class Declared:
     http: list[dict[str, Any]] = field(default_factory=list)
     hooks: dict[str, dict[str, Any]] = field(default_factory=dict)
     cache_capacity: dict[str, int] = field(default_factory=dict)
+    tasks: list[tuple[str, Any]] = field(default_factory=list)
+    """Events that run from the start to the end of the process, with their arguments."""
 
 
 class Host:
     """One process's worth of kumod behind all its Lua states."""
 
     def __init__(
-        self, clock: VirtualClock, suspensions: Suspensions, env: Mapping[str, str]
+        self,
+        clock: VirtualClock,
+        suspensions: Suspensions,
+        env: Mapping[str, str],
+        authentication: Authentication,
     ) -> None:
         self.declared = Declared()
         self.memos = Memos(lambda: clock.now().timestamp())
@@ -52,6 +61,14 @@ class Host:
         self._clock = clock
         self._suspensions = suspensions
         self._env = env
+        self._authentication = authentication
+        self._throttles: dict[tuple[str, str], Throttle] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    def end_tasks(self) -> None:
+        """Wake what sleeps; its next call of kumo.time.sleep is its last."""
+        self._stopping.set()
 
     def close(self) -> None:
         self.pools.close()
@@ -101,8 +118,12 @@ class Host:
             "make_listener_domain": config("make_listener_domain"),
             "make_queue_config": self._queue_config,
             "redis_open": self.pools.open,
+            "make_throttle": self._throttle,
             "serde.json_encode": lambda value: json.dumps(value, separators=(",", ":")),
             "serde.json_parse": _json_parse,
+            "spawn_task": self._spawn_task,
+            "spf.check_msg": self._authentication.spf,
+            "time.sleep": self._sleep,
             "set_lruttl_cache_capacity": self._cache_capacity,
             "start_esmtp_listener": self._smtp_listener,
             "start_http_listener": self._http_listener,
@@ -114,6 +135,22 @@ class Host:
 
     def _suspend(self, request: object) -> dict[str, str]:
         return {"id": self._suspensions.add(request)}
+
+    def _spawn_task(self, options: object) -> None:
+        wanted = checked("spawn_task", options)
+        self.declared.tasks.append((wanted["event_name"], wanted.get("args")))
+
+    def _sleep(self, seconds: float) -> None:
+        """In real seconds: a task's pace is no business of the world's clock."""
+        if self._stopping.wait(seconds):
+            raise PolicyError("the process is shutting down")
+
+    def _throttle(self, name: str, spec: str) -> Throttle:
+        with self._lock:
+            key = (name, spec)
+            if key not in self._throttles:
+                self._throttles[key] = Throttle(spec, lambda: self._clock.now().timestamp())
+            return self._throttles[key]
 
     # Constructors.
 

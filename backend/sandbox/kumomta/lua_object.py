@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any, ClassVar
 
 
@@ -76,10 +77,11 @@ class Digest(LuaObject):
     """The bytes of a hash."""
 
     lua_name = "BinaryResult"
-    lua_fields = ("hex",)
+    lua_fields = ("hex", "base32_nopad")
 
     def __init__(self, value: bytes) -> None:
         self.hex = value.hex()
+        self.base32_nopad = base64.b32encode(value).decode().rstrip("=")
 
     def __str__(self) -> str:
         return self.hex

@@ -39,7 +39,8 @@ class Message(LuaObject):
 
     lua_name = "Message"
     lua_methods = (
-        "append_header", "check_fix_conformance", "dkim_sign", "from_header", "get_address_header",
+        "append_header", "check_fix_conformance", "dkim_sign", "dkim_verify", "from_header",
+        "get_address_header",
         "get_all_headers", "get_all_named_header_values", "get_data",
         "get_first_named_header_value", "get_meta", "id", "num_attempts", "prepend_header",
         "queue_name", "recipient", "recipient_list", "remove_all_named_headers", "sender",
@@ -66,6 +67,7 @@ class Message(LuaObject):
         # When it may next be tried.
         self.due = self.created
         self._now = now
+        self.verifier: Callable[[Message], list[dict[str, Any]]] | None = None
 
     def __str__(self) -> str:
         return self.spool_id
@@ -223,6 +225,11 @@ class Message(LuaObject):
         if not isinstance(signer, Signer):
             raise PolicyError("dkim_sign takes a signer")
         self.content = sign(signer, self.content, self.fields(), self._now()) + self.content
+
+    def dkim_verify(self) -> list[dict[str, Any]]:
+        if self.verifier is None:
+            raise PolicyError("dkim_verify: only mail that came in by SMTP is verified here")
+        return self.verifier(self)
 
 
 def _decoded(value: str) -> str:

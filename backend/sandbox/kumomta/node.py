@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any
 
 from sandbox.kumomta.access import Access
 from sandbox.kumomta.admin_rules import Bounces, Suspensions
+from sandbox.kumomta.authentication import Authentication
 from sandbox.kumomta.egress import Egress
 from sandbox.kumomta.host import Host
 from sandbox.kumomta.log_hook import LogHook
+from sandbox.kumomta.lua_state import PolicyFailed
 from sandbox.kumomta.mx import Resolver
 from sandbox.kumomta.policy import Policy
 from sandbox.kumomta.queues import Queues
@@ -20,8 +23,10 @@ from sandbox.kumomta.records import Journal, Reply
 from sandbox.kumomta.reports import Reports
 from sandbox.kumomta.submission import Listener
 from sandbox.kumomta.tls import server_context
+from sandbox.receivers.lookups import Lookups
 from sandbox.world import World
 
+log = logging.getLogger("sandbox.kumomta.node")
 POLICY = Path(__file__).parents[2] / "kumomta" / "policy" / "init.lua"
 # Lua waits for Redis most of its time, so more threads than cores.
 THREADS = 8
@@ -30,26 +35,31 @@ THREADS = 8
 class Node:
     """What a process holds in memory; its end is a restart. The spool is the world's."""
 
-    def __init__(self, world: World, env: dict[str, str], folder: Path) -> None:
+    def __init__(self, world: World, env: dict[str, str], folder: Path, drawer: str) -> None:
+        """`drawer` is the prefix of the node's collections in the world's store."""
         self.clock = world.clock
         self.online_since = world.clock.now()
         self.running = False
-        self._world, self._folder = world, folder
-        identity = world.store.collection("kumomta.node")
+        self._world, self._folder, self._drawer = world, folder, drawer
+        identity = world.store.collection(f"{drawer}.node")
         if "id" not in identity:
             identity["id"] = {"value": str(uuid.uuid4())}
-        self.node_id: str = identity["id"]["value"]
+        # As kumod: the environment names the machine, else a file that its first start wrote.
+        self.node_id: str = env.get("KUMO_NODE_ID") or identity["id"]["value"]
+        env = {**env, "KUMO_NODE_ID": self.node_id}
 
         self.suspensions = Suspensions(world.clock)
         self.bounces = Bounces(world.clock)
-        self.host = Host(world.clock, self.suspensions, env)
+        lookups = Lookups(lambda: (world.config.host, world.ports.get("dns", 53)))
+        self.authentication = Authentication(world.clock, lookups)
+        self.host = Host(world.clock, self.suspensions, env, self.authentication)
         self.policy = Policy(POLICY, self.host, THREADS)
         # The hook's connection is a Lua object; it must always meet its own state.
         self.hook_policy = Policy(POLICY, self.host, 1)
         self.journal = Journal(world.clock, self.node_id)
         self.queues = Queues(
             world.clock,
-            world.store.collection("kumomta.spool"),
+            world.store.collection(f"{drawer}.spool"),
             self.policy,
             self.journal,
             self.suspensions,
@@ -59,6 +69,7 @@ class Node:
         self.hooks: list[LogHook] = []
         self._listeners: list[Listener] = []
         self._egress: Egress | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def hostname(self) -> str:
@@ -76,7 +87,7 @@ class Node:
             hook = LogHook(
                 options,
                 self.clock,
-                self._world.store.collection(f"kumomta.log.{name}"),
+                self._world.store.collection(f"{self._drawer}.log.{name}"),
                 self.hook_policy,
                 self._world.faults,
             )
@@ -91,11 +102,24 @@ class Node:
             resolver,
             self._world.ports.get("mx") or self._world.config.mx_port,
         )
+        for event, arguments in self.host.declared.tasks:
+            self._tasks.append(asyncio.create_task(self._background(event, arguments)))
         self.queues.sender = self._egress
         self.queues.load()
         self.running = True
         for options in self.host.declared.smtp:
             await self._listen(options)
+
+    async def _background(self, event: str, arguments: Any) -> None:
+        """A task of the policy, in a Lua state of its own; an error ends it, as in kumod."""
+        policy = Policy(POLICY, self.host, 1)
+        try:
+            await policy.fire(event, arguments)
+        except PolicyFailed:
+            if self.running:
+                log.exception("task %s", event)
+        finally:
+            await asyncio.to_thread(policy.close)
 
     async def _listen(self, options: dict[str, Any]) -> None:
         tls = server_context(
@@ -113,6 +137,7 @@ class Node:
             self._world.faults,
             self.queues.accept,
             Reports(self.journal),
+            self.authentication.dkim,
         )
         host, _, port = options["listen"].rpartition(":")
         await listener.start(host, int(port))
@@ -125,6 +150,7 @@ class Node:
 
     async def stop(self) -> None:
         self.running = False
+        self.host.end_tasks()
         for listener in self._listeners:
             await listener.stop()
         await self.queues.drain()
@@ -132,6 +158,7 @@ class Node:
             await self._egress.stop()
         for hook in self.hooks:
             await hook.stop()
+        await asyncio.gather(*self._tasks)
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -153,6 +180,7 @@ class Node:
     def bump_epoch(self) -> None:
         """A new configuration epoch: contexts and epoch-keyed caches go, TTL caches stay."""
         self.host.memos.epoch += 1
+        self.queues.refresh()
         self.policy.drop_states()
         self.hook_policy.drop_states()
 

@@ -141,6 +141,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "reason!": str, "tenant": str, "campaign": str, "domain": str, "queue_names": list,
         "duration": "duration", "expires": str,
     },
+    "spawn_task": {"event_name!": str, "args": object},
     "acl_rule": {"criteria!": dict, "privilege!": str, "access!": str},
 }  # fmt: skip
 

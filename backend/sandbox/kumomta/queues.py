@@ -84,8 +84,10 @@ class Queues:
             await asyncio.wait(self._tasks, timeout=5)
 
     def refresh(self) -> None:
-        """Ask the policy for every queue's configuration again."""
-        self._configs.clear()
+        """A new epoch: ask the policy again about the queues that wait for one."""
+        for name, cached in list(self._configs.items()):
+            if cached.config.values.get("refresh_strategy") == "Epoch":
+                del self._configs[name]
 
     def waiting(self, matches: Callable[[str], bool]) -> list[Message]:
         """The scheduled mail of the queues that `matches(queue name)` picks."""
@@ -188,6 +190,8 @@ class Queues:
         cached = self._configs.get(queue)
         if cached is not None:
             age = (now - cached.read_at).total_seconds()
+            if cached.config.values.get("refresh_strategy") == "Epoch":
+                return cached.config
             if age < cached.config.values.get("refresh_interval", REFRESH_SECONDS):
                 return cached.config
         parts = queue_parts(queue)

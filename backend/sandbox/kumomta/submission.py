@@ -71,6 +71,7 @@ class Listener:
         faults: Faults,
         accept: Callable[[list[Message]], Awaitable[None]],
         reports: Reports,
+        verify: Callable[[Message], list[dict[str, Any]]],
     ) -> None:
         self.options = options
         self.tls = tls
@@ -78,6 +79,7 @@ class Listener:
         self.port = 0
         self._policy, self._journal, self._clock = policy, journal, clock
         self._faults, self._accept, self._reports = faults, accept, reports
+        self._verify = verify
         self._server: asyncio.Server | None = None
         self._open: set[Connection] = set()
 
@@ -222,6 +224,7 @@ class Listener:
                 {**base.meta, **server.meta.values},
                 self._clock.now,
             )
+            message.verifier = self._verify
             trace = self.options["trace_headers"]
             if trace.get("received_header", True):
                 message.content = self._received(server, message) + message.content
@@ -233,10 +236,11 @@ class Listener:
             if trace.get("supplemental_header", True):
                 message.content = trace_header(message, trace) + message.content
             messages.append(message)
-        return await self._finish(server, messages)
+        return await self._finish(server, messages, envelope.mail_from or "")
 
-    async def _finish(self, server: Connection, messages: list[Message]) -> str:
-        fault = self._faults.take("kumomta", f"SMTP DATA {messages[0].envelope_sender}")
+    async def _finish(self, server: Connection, messages: list[Message], sender: str) -> str:
+        # Faults are chosen by the sender that the client named, whatever the policy made of it.
+        fault = self._faults.take("kumomta", f"SMTP DATA {sender}")
         if fault is not None and fault.mode in ("fail_before", "rate_limit"):
             return "451 4.3.0 temporarily unavailable"
         kept = []

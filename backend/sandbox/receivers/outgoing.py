@@ -36,7 +36,8 @@ class Outgoing:
         zone = self._world.config.env.get("MAIL_ZONE", "mta.inboxgrove.test")
         to = f"fbl@fbl.{zone}"
         raw = reports.complaint(document, to, self._world.clock.now())
-        return self._queue("arf", to, raw, document)
+        domain = document["rcpt_to"].rpartition("@")[2]
+        return self._queue("arf", to, raw, document, sender=f"fbl@feedback.{domain}")
 
     def bounce(self, document: Document) -> list[str]:
         """Queue a late bounce to the envelope sender; none for the null sender (RFC 5321 4.5.5)."""
@@ -71,7 +72,9 @@ class Outgoing:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _queue(self, kind: str, to: str, raw: bytes, about: Document) -> list[str]:
+    def _queue(
+        self, kind: str, to: str, raw: bytes, about: Document, *, sender: str = ""
+    ) -> list[str]:
         manner = self._world.faults.deliveries("mail")
         now = self._world.clock.now()
         dropped = random.random() < manner.drop
@@ -81,6 +84,7 @@ class Outgoing:
             self.reports[key] = {
                 "id": key,
                 "kind": kind,
+                "sender": sender,
                 "to": to,
                 "message_id": about["id"],
                 "about": about["rcpt_to"],
@@ -154,5 +158,7 @@ async def _deliver(host: str, port: int, report: Document) -> str:
     raw: Any = str(report["raw"]).encode("latin-1")
     async with client:
         options = ["BODY=8BITMIME"] if client.supports_extension("8bitmime") else []
-        _, answer = await client.sendmail("", [report["to"]], raw, mail_options=options)
+        _, answer = await client.sendmail(
+            report.get("sender", ""), [report["to"]], raw, mail_options=options
+        )
     return str(answer)

@@ -49,7 +49,9 @@ def test_another_tenants_purchase_does_not_exist(signed_in: Customer, other: Cus
         assert signed_in.try_post("/domains/purchase", **body).status_code == 404
 
 
-def test_from_purchase_to_active_and_its_records(signed_in: Customer, node: httpx.Client) -> None:
+def test_from_purchase_to_active_and_its_records(
+    signed_in: Customer, node_api: httpx.Client
+) -> None:
     offer = signed_in.offer()
     assert signed_in.confirm("payment_intent", offer).is_success
     with ThreadPoolExecutor(8) as pool:
@@ -90,7 +92,7 @@ def test_from_purchase_to_active_and_its_records(signed_in: Customer, node: http
     assert zone.headers["content-type"].startswith("text/dns")
     assert zone.text.startswith(f"$ORIGIN {first['domain_name']}.")
 
-    key = node.get(f"/internal/mta/v1/domains/{first['domain_name']}/dkim").json()["data"]
+    key = node_api.get(f"/internal/mta/v1/domains/{first['domain_name']}/dkim").json()["data"]
     assert key["private_key"].startswith("-----BEGIN")
     assert key["selector"] == signed_in.get(f"/domains/{domain_id}")["dkim_selector"]
 

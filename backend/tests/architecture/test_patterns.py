@@ -12,8 +12,8 @@ from typing import Any, TypeGuard
 import pytest
 
 BACKEND = Path(__file__).parents[2]
-SIZE = 100_000
-NOTICEABLE = 0.05
+SIZE = 40_000
+NOTICEABLE = 0.02
 """Seconds of CPU; below them nobody gains anything by an attack, and growth cannot be measured."""
 
 GROWTH = 8

@@ -28,6 +28,7 @@ def _node() -> Iterator[Sandbox]:
         IG_ADMIN_TOKEN=TOKEN,
         IG_MTA_TOKEN="token-of-the-node",
         IG_AUTH_PEPPER="pepper",
+        IG_TRACE_KEY="trace-key",
         IG_REDIS_URL=os.environ["REDIS_URL"],
         # The control plane plays no part here.
         IG_CONTROL_URL="http://127.0.0.1:9",
@@ -49,7 +50,7 @@ def mail(node: Sandbox, http: httpx.Client, valkey: Redis) -> KumoClient:
 
 
 def client_for(nodes: list[str], http: httpx.Client, redis: Redis, **more: Any) -> KumoClient:
-    return KumoClient(http=http, redis=redis, admin_urls=nodes, **{"admin_token": TOKEN, **more})
+    return KumoClient(http=http, redis=redis, nodes=lambda: nodes, **{"admin_token": TOKEN, **more})
 
 
 @pytest.fixture
@@ -69,6 +70,8 @@ def entry(number: int, **fields: Any) -> InboxEntry:
         status="active",
         daily_limit=50,
         monthly_limit=1500,
+        hourly_limit=25,
+        recipient_domain_limit=30,
     )
     return replace(made, **fields)
 
@@ -99,25 +102,35 @@ def test_an_inbox_is_written_as_the_relay_reads_it(mail: KumoClient, valkey: Red
         "status": "active",
         "day_limit": "50",
         "month_limit": "1500",
+        "hour_limit": "25",
+        "domain_limit": "30",
     }
 
 
-def test_any_number_is_published_and_read_back(mail: KumoClient, valkey: Redis) -> None:
+def test_any_number_is_published_and_compared(mail: KumoClient, valkey: Redis) -> None:
     entries = [entry(i) for i in range(2 * BLOCK + 7)]
+    assert mail.drifted(entries) == entries
     mail.publish_inboxes(entries)
-    names = [e.username for e in entries]
-    assert mail.directory([*names, "nobody@acme.test"]) == {e.username: e for e in entries}
-    mail.remove_inboxes(names[1:])
-    assert mail.directory(names) == {names[0]: entries[0]}
-    mail.publish_inboxes([replace(entries[0], status="paused", daily_limit=5)])
-    assert mail.directory(names)[names[0]].daily_limit == 5
+    assert mail.drifted(entries) == []
+    assert mail.drifted([*entries, entry(-1)]) == [entry(-1)]
+    assert set(next(mail.usernames())) <= {e.username for e in entries}
+    assert {name for block in mail.usernames() for name in block} == {e.username for e in entries}
+    mail.remove_inboxes([e.username for e in entries[1:]])
+    assert mail.drifted(entries) == entries[1:]
+    changed = replace(entries[0], status="paused", daily_limit=5)
+    assert mail.drifted([changed]) == [changed]
+    mail.publish_inboxes([changed])
+    assert mail.drifted([changed]) == []
     mail.publish_inboxes([])
     mail.remove_inboxes([])
-    assert mail.directory([]) == {}
+    assert mail.drifted([]) == []
 
 
-@pytest.mark.parametrize(("field", "value"), [("h", None), ("day_limit", "many"), ("status", None)])
-def test_a_damaged_row_is_as_good_as_none(
+@pytest.mark.parametrize(
+    "field", ["inbox", "tenant", "domain", "email", "h", "status", "day_limit", "month_limit"]
+)
+@pytest.mark.parametrize("value", [None, "otherwise"])
+def test_a_damaged_row_is_found(
     mail: KumoClient, valkey: Redis, field: str, value: str | None
 ) -> None:
     mail.publish_inboxes([entry(1), entry(2)])
@@ -125,7 +138,7 @@ def test_a_damaged_row_is_as_good_as_none(
         valkey.hdel("ig:inbox:u1@acme.test", field)
     else:
         valkey.hset("ig:inbox:u1@acme.test", field, value)
-    assert set(mail.directory(["u1@acme.test", "u2@acme.test"])) == {"u2@acme.test"}
+    assert mail.drifted([entry(1), entry(2)]) == [entry(1)]
 
 
 def test_relays_and_suppressions(mail: KumoClient, valkey: Redis) -> None:
@@ -271,7 +284,7 @@ def test_without_redis_the_nodes_are_told_all_the_same(
     for call in (
         lambda: mail.publish_inboxes([entry(1)]),
         lambda: mail.remove_inboxes(["a@b.test"]),
-        lambda: mail.directory(["a@b.test"]),
+        lambda: mail.drifted([entry(1)]),
         lambda: mail.add_relay("a.test", tenant_id="t", selector="s"),
         lambda: mail.suppress("t", ["a@b.test"]),
         lambda: mail.revive_tenant(tenant),
@@ -324,6 +337,8 @@ def test_an_entry_that_ran_out_meanwhile_is_fine(
 ) -> None:
     scripted.say(200, '[{"id": "s1", "tenant": "t1", "reason": "ig:kill:t1"}]')
     scripted.say(404, "not found")
+    scripted.say(200, "[]")
+    scripted.say(200, "")
     scripted.say(200, "{}")
     client_for([f"{scripted.url}/"], http, valkey).revive_tenant("t1")
     asked = [(method, path) for method, path, _, _ in scripted.asked]
@@ -331,14 +346,19 @@ def test_an_entry_that_ran_out_meanwhile_is_fine(
     assert asked == [
         ("GET", f"{admin}/suspend/v1"),
         ("DELETE", f"{admin}/suspend/v1"),
+        ("GET", f"{admin}/bounce/v1"),
+        ("POST", f"{admin}/bump-config-epoch"),
         ("POST", f"{admin}/rebind/v1"),
     ]
     bodies = [httpx.Response(200, content=body or b"null").json() for *_, body in scripted.asked]
     assert bodies[1] == {"id": "s1"}
-    assert (bodies[2]["tenant"], bodies[2]["always_flush"], bodies[2]["data"]) == ("t1", True, {})
+    assert (bodies[4]["tenant"], bodies[4]["always_flush"], bodies[4]["data"]) == ("t1", True, {})
     assert {headers["authorization"] for _, _, headers, _ in scripted.asked} == {f"Bearer {TOKEN}"}
 
 
-def test_no_nodes_is_no_configuration(http: httpx.Client, valkey: Redis) -> None:
-    with pytest.raises(ValueError, match="KUMO_ADMIN_URLS"):
-        client_for([], http, valkey)
+def test_without_nodes_nothing_was_obeyed(http: httpx.Client, valkey: Redis, tenant: str) -> None:
+    mail = client_for([], http, valkey)
+    with pytest.raises(ProviderUnavailable) as caught:
+        mail.kill_tenant(tenant, reason="abuse")
+    assert caught.value.details["reason"] == "no node is known"
+    assert mail.killed_tenants() == {tenant}

@@ -209,6 +209,7 @@ def test_a_dispute_is_read(sandbox: Sandbox, gateway: StripeGateway, captured: s
 # Books and events -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_long_lists_are_read_to_their_end(
     sandbox: Sandbox, gateway: StripeGateway, customer: str
 ) -> None:

@@ -61,8 +61,9 @@ def test_the_longer_windows_count(clean: None, travel: Callable[..., None]) -> N
     while (clock.now() - began).total_seconds() < 86_400:
         passed += tries("totp", 6, account="a")
         travel(minutes=20)
-    # Any 24 hours reach into two fixed windows, which may hold half as many again between them.
-    assert 45 <= passed <= 75
+    # The longest window alone lets 50 through; these 24 hours reach into two fixed ones, and what the
+    # second may hold grows with how late in the first they began. The shorter two would allow 360.
+    assert 45 <= passed <= 100
 
 
 def test_a_refusal_counts_nothing(clean: None) -> None:

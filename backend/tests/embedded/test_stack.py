@@ -339,6 +339,7 @@ def test_the_sandbox_stands_in_for_every_provider_that_has_no_key(tmp_path):
     assert env["NAMECHEAP_API_URL"].endswith(f":{env['SANDBOX_PORT']}/namecheap/xml.response")
     assert env["DNS_RESOLVERS"] == f"127.0.0.1:{env['DNS_PORT']}"
     assert env["IG_AUTH_PEPPER"] == env["KUMO_AUTH_PEPPER"]
+    assert env["IG_TRACE_KEY"] == env["KUMO_TRACE_KEY"]
 
 
 def test_what_the_caller_says_wins(tmp_path):

@@ -16,6 +16,7 @@ BACKEND = Path(__file__).parents[2]
 MOMENTS = ("Purchase requested", "Magic Button")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_demo_survives_kill_nine(tmp_path: Path) -> None:
     # The stack brings its own servers: nothing of this test run's may leak into it.

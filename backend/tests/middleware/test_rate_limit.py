@@ -57,6 +57,7 @@ def knock(url: str, who: str, times: int) -> int:
     return sum(limiter.spend(who, [(60, MINUTE), (1_000, HOUR)]).allowed for _ in range(times))
 
 
+@pytest.mark.slow
 def test_ten_processes_and_three_thousand_calls_get_sixty_a_minute(clean: None) -> None:
     url = get_settings().redis_url
     with ProcessPoolExecutor(10, multiprocessing.get_context("spawn")) as pool:
@@ -159,6 +160,7 @@ def own_valkey(tmp_path: Path) -> Iterator[EmbeddedValkey]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_frozen_redis_slows_one_request_in_five_seconds(own_valkey: EmbeddedValkey) -> None:
     limiter = RateLimiter(own_valkey.url_for(0))
     limits = [(100_000, MINUTE)]

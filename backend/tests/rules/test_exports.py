@@ -60,3 +60,43 @@ def test_commas_quotes_and_newlines_survive() -> None:
     odd = Credential("a@x.com", "a@x.com", "p", 'O"Hara, "Jr"', "line\nbreak", "h", 1, 1)
     (row,) = read("generic", odd)
     assert (row["first_name"], row["last_name"]) == ('O"Hara, "Jr"', "line\nbreak")
+
+
+@pytest.mark.parametrize(
+    ("fmt", "header"),
+    [
+        (
+            "instantly",
+            (
+                "Email,First Name,Last Name,IMAP Username,IMAP Password,IMAP Host,IMAP Port,"
+                "SMTP Username,SMTP Password,SMTP Host,SMTP Port,Daily Limit,Warmup Enabled,"
+                "Warmup Limit,Warmup Increment"
+            ),
+        ),
+        (
+            "smartlead",
+            (
+                "from_name,from_email,user_name,password,smtp_host,smtp_port,imap_host,imap_port,"
+                "max_email_per_day,custom_tracking_url,warmup_enabled,total_warmup_per_day,"
+                "daily_rampup,reply_rate_percentage,bcc,signature,different_reply_to_address,"
+                "imap_user_name,imap_password"
+            ),
+        ),
+        (
+            "salesforge",
+            (
+                "address,firstName,lastName,imapHost,imapUsername,imapPassword,imapPort,smtpHost,"
+                "smtpUsername,smtpPassword,smtpPort,Signature,trackingDomain"
+            ),
+        ),
+    ],
+)
+def test_the_headers_are_those_of_the_importers_to_the_letter(fmt: str, header: str) -> None:
+    assert list(exports.lines(fmt, [])) == [f"{header}\r\n"]
+
+
+@pytest.mark.parametrize("fmt", list(exports.FORMATS))
+def test_no_cell_of_any_file_is_a_formula(fmt: str) -> None:
+    evil = Credential('=cmd|"/C calc"!A0', "@SUM(1)", "+1", "-2", "\t=3", "=h", 587, 20)
+    (row,) = read(fmt, evil)
+    assert not [cell for cell in row.values() if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]

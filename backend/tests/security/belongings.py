@@ -13,19 +13,24 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app import clock
 from app.database.models import (
     APIKey,
+    Appeal,
     BillingNotice,
+    Complaint,
     Decision,
     DecisionAction,
     DeliveryEvent,
     Dispute,
     DKIMKey,
     Domain,
+    DomainDay,
     DomainPurchase,
+    DomainStanding,
     DomainStatus,
     DomainStep,
     IdempotencyRecord,
@@ -38,6 +43,7 @@ from app.database.models import (
     NoticeKind,
     OperationState,
     PaymentMethod,
+    ProviderDay,
     Provision,
     PurchaseState,
     RecoveryCode,
@@ -50,18 +56,36 @@ from app.database.models import (
     Suppression,
     SuspensionReason,
     Tenant,
+    TenantDay,
     Transaction,
     TransactionType,
     User,
+    WarmupDay,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
     new_id,
 )
-from app.rules import api_keys
+from app.rules import api_keys, warmup
 from app.services.domain_setup import key_context
 from app.services.inbox_batch import password_context
 from app.services.registrant_service import contact_context
+from app.services.webhook_delivery import secret_context
 from app.utils import security
 
 PASSWORD = "correct horse battery"
+FIRST_DAY = warmup.Inputs(
+    age_days=0,
+    limit=20,
+    cap=50,
+    paused=False,
+    accepted=None,
+    deferred=None,
+    bounced=None,
+    complaints=0,
+    listing=warmup.Listing.UNCHECKED,
+    aligned=None,
+).document()
 
 
 @cache
@@ -241,6 +265,52 @@ def suppression(tenant_id: UUID, db: Session) -> UUID:
     return add(db, Suppression, tenant_id, target=target, reason="manual")
 
 
+def decision(tenant_id: UUID, db: Session) -> UUID:
+    return add(
+        db,
+        Decision,
+        tenant_id,
+        action=DecisionAction.WARN,
+        reason=SuspensionReason.SPAM_COMPLAINT,
+        rule_version="1",
+        actor_type="system",
+    )
+
+
+def appeal(tenant_id: UUID, db: Session) -> UUID:
+    return add(db, Appeal, tenant_id, decision_id=decision(tenant_id, db), message="They agreed.")
+
+
+def endpoint(tenant_id: UUID, db: Session) -> UUID:
+    """Of a server that is not there."""
+    made = new_id()
+    return add(
+        db,
+        WebhookEndpoint,
+        tenant_id,
+        id=made,
+        url="http://127.0.0.1:9/hook",
+        event_types=[],
+        secret=security.encrypt(b"whsec_" + b"YWJj" * 8, secret_context(made)),
+    )
+
+
+def delivery(tenant_id: UUID, db: Session, endpoint_id: UUID | None = None) -> UUID:
+    to = db.get_one(WebhookEndpoint, endpoint_id or endpoint(tenant_id, db))
+    to.last_sequence += 1
+    return add(
+        db,
+        WebhookDelivery,
+        tenant_id,
+        endpoint_id=to.id,
+        sequence=to.last_sequence,
+        event_type="webhook.test",
+        occurred_at=clock.now(),
+        data={},
+        next_try_at=clock.now(),
+    )
+
+
 # Money ------------------------------------------------------------------------------------------
 
 
@@ -307,6 +377,9 @@ MAKERS: dict[str, Callable[[UUID, Session], UUID | str]] = {
     "inbox": inbox,
     "provision": provision,
     "suppression": suppression,
+    "decision": decision,
+    "appeal": appeal,
+    "endpoint": endpoint,
     "purchase": purchase,
     "intent": intent,
     "invoice": invoice,
@@ -320,6 +393,9 @@ def extras(tenant_id: UUID, db: Session) -> None:
     """Rows that no id of the API names, but that belong to the tenant."""
     domain_id, inbox_id = domain(tenant_id, db), inbox(tenant_id, db)
     user_id, later = user(tenant_id, db), clock.now() + timedelta(hours=1)
+    # A day's events have a table of their own.
+    today = {"day": clock.now().date()}
+    db.execute(text("SELECT make_delivery_days(ARRAY[CAST(:day AS date)])"), today)
     rows: list[tuple[type[Any], dict[str, Any]]] = [
         (DomainStep, {"domain_id": domain_id, "name": StepName.PAYMENT}),
         (
@@ -327,6 +403,42 @@ def extras(tenant_id: UUID, db: Session) -> None:
             {"domain_id": domain_id, "domain_name": "x.com", "state": OperationState.DONE},
         ),
         (InboxDay, {"inbox_id": inbox_id, "domain_id": domain_id, "day": date(2026, 1, 1)}),
+        (DomainDay, {"domain_id": domain_id, "day": date(2026, 1, 1)}),
+        (ProviderDay, {"domain_id": domain_id, "day": date(2026, 1, 1), "provider": "google"}),
+        (TenantDay, {"day": date(2026, 1, 1)}),
+        (
+            WarmupDay,
+            {
+                "inbox_id": inbox_id,
+                "day": date(2026, 1, 1),
+                "inputs": FIRST_DAY,
+                "rule": "first_day",
+                "rule_version": warmup.VERSION,
+                "stage": 0,
+                "daily_limit": 20,
+            },
+        ),
+        (
+            Complaint,
+            {
+                "inbox_id": inbox_id,
+                "domain_id": domain_id,
+                "trace": secrets.token_hex(8),
+                "recipient": "x@walk.test",
+                "verified": True,
+                "received_at": clock.now(),
+            },
+        ),
+        (
+            DomainStanding,
+            {
+                "domain_id": domain_id,
+                "zone": "dbl.test",
+                "state": "clear",
+                "since": clock.now(),
+                "tried_at": clock.now(),
+            },
+        ),
         (
             DeliveryEvent,
             {
@@ -355,6 +467,7 @@ def extras(tenant_id: UUID, db: Session) -> None:
                 "reason": "general",
             },
         ),
+        (WebhookAttempt, {"delivery_id": delivery(tenant_id, db), "duration_ms": 1}),
         (BillingNotice, {"kind": NoticeKind.CANCELED, "fact": secrets.token_hex(6)}),
         (
             Transaction,
@@ -367,15 +480,6 @@ def extras(tenant_id: UUID, db: Session) -> None:
             },
         ),
         (RecoveryCode, {"user_id": user_id, "code_hash": secrets.token_bytes(32)}),
-        (
-            Decision,
-            {
-                "action": DecisionAction.REINSTATE,
-                "reason": SuspensionReason.SPAM_COMPLAINT,
-                "rule_version": "1",
-                "actor_type": "system",
-            },
-        ),
         (
             IdempotencyRecord,
             {"key": secrets.token_hex(6), "request_hash": bytes(32), "expires_at": later},

@@ -149,6 +149,7 @@ QUERIES = {"GET /billing/upgrade/preview": {"plan": "enterprise"}}
 """What must stand in an address and names no object."""
 
 LIVING: dict[str, Callable[[Caller], dict[str, Any]]] = {
+    "POST /admin/mta-nodes": lambda caller: {"url": "http://127.0.0.1:9"},
     "POST /admin/session": _operator,
     "POST /auth/2fa/disable": _factor,
     "POST /auth/2fa/recovery-codes": _factor,
@@ -194,7 +195,15 @@ def _any_operator() -> str:
     return str(new_id())
 
 
-PLATFORM: dict[str, Callable[[], str]] = {"job_id": _dead_job, "operator_id": _any_operator}
+def _any_node() -> str:
+    return str(new_id())
+
+
+PLATFORM: dict[str, Callable[[], str]] = {
+    "job_id": _dead_job,
+    "mta_node_id": _any_node,
+    "operator_id": _any_operator,
+}
 """Ids of what belongs to no tenant."""
 
 

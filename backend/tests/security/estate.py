@@ -130,8 +130,11 @@ def _bearer(token: str) -> dict[str, str]:
 KINDS: dict[str, tuple[str, ...]] = {
     "actor_id": ("user",),
     "card_id": ("payment_method",),
+    "appeal_id": ("appeal",),
+    "decision_id": ("decision",),
     "domain_id": ("domain",),
     "domain_ids": ("domain",),
+    "endpoint_id": ("endpoint",),
     "inbox_id": ("inbox",),
     "inbox_ids": ("inbox",),
     "invoice_id": ("invoice",),

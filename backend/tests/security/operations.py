@@ -16,7 +16,7 @@ from app.main import app
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(app.openapi()))
 
-ElsewhereIds = frozenset({"operator_id", "job_id"})
+ElsewhereIds = frozenset({"operator_id", "job_id", "mta_node_id"})
 """Ids of the platform's own objects, for operators only."""
 
 

@@ -154,6 +154,8 @@ def faults(client: httpx.Client, probe: Probe, a: Estate, theirs: dict[str, str]
     wanted = 404
     if probe.operation.role == "operator":
         wanted = 403
+    elif probe.operation.role == "node":
+        wanted = 401
     elif probe.place == "query":
         wanted = 200
     if foreign[0] != wanted:

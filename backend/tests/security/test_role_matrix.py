@@ -115,6 +115,7 @@ def matrix(world: Running, estates: Callable[[str], Estate]) -> Iterator[Matrix]
         yield Matrix(client, estates("paying"))
 
 
+@pytest.mark.slow
 def test_every_operation_against_everybody_of_a_tenant(
     matrix: Matrix, estates: Callable[[str], Estate]
 ) -> None:
@@ -130,6 +131,7 @@ def test_every_operation_against_everybody_of_a_tenant(
     assert matrix.asked == 7 * len(OPERATIONS) > 400
 
 
+@pytest.mark.slow
 def test_every_operation_against_tenants_in_every_state(
     matrix: Matrix, estates: Callable[[str], Estate]
 ) -> None:

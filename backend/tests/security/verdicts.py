@@ -13,6 +13,9 @@ from tests.security.operations import Operation
 DOOR = {
     # Read why.
     "GET /auth/me",
+    "GET /decisions",
+    # Object.
+    "POST /decisions/{decision_id}/appeal",
     # Pay.
     "GET /billing/subscription",
     "GET /billing/payment-methods",
@@ -55,7 +58,14 @@ SHOWN_LATELY = {
 """What credentials must have been shown for in the last 15 minutes."""
 
 OPERATORS_SHOW_LATELY = {
+    "DELETE /admin/mta-nodes/{mta_node_id}",
+    "POST /admin/appeals/{appeal_id}/reverse",
+    "POST /admin/appeals/{appeal_id}/uphold",
     "POST /admin/jobs/{job_id}/replay",
+    "POST /admin/mta-nodes",
+    "POST /admin/mta-nodes/{mta_node_id}/drain",
+    "POST /admin/mta-nodes/{mta_node_id}/resume",
+    "POST /admin/tenants/{tenant_id}/bounce-queue",
     "POST /admin/tenants/{tenant_id}/reinstate",
     "POST /admin/tenants/{tenant_id}/suspend",
 }
@@ -94,23 +104,38 @@ PEOPLE_ONLY = {
     "POST /auth/change-password",
     "POST /auth/reauthenticate",
     "POST /auth/users",
+    "POST /decisions/{decision_id}/appeal",
 }
 """No API key opens these: a leaked key must not make keys, invite people or change sign-ins."""
 
-NEEDS_ENTITLEMENT = {"POST /billing/domain-purchase-intent", "POST /infrastructure/provision"}
+NEEDS_ENTITLEMENT = {
+    "POST /billing/domain-purchase-intent",
+    "POST /infrastructure/inboxes/{inbox_id}/move",
+    "POST /infrastructure/provision",
+}
 """Refused once a trial is over, until somebody pays."""
 
 OTHERWISE = {
-    # Nobody here has a card on file, a subscription or an open invoice.
-    "POST /billing/upgrade": {402},
-    "GET /billing/upgrade/preview": {200, 402, 409},
+    # No machine listens there, and there are no nodes but the sandbox's own.
+    "POST /admin/mta-nodes": {503},
+    "POST /admin/mta-nodes/{mta_node_id}/drain": {404},
+    "POST /admin/mta-nodes/{mta_node_id}/resume": {404},
+    "DELETE /admin/mta-nodes/{mta_node_id}": {404},
+    # Nobody here is suspended.
+    "POST /admin/tenants/{tenant_id}/bounce-queue": {409},
+    # Nobody here has a subscription or an open invoice.
     "POST /billing/cancel": {409},
-    "POST /billing/resume": {402, 409},
     "POST /billing/invoices/{invoice_id}/pay": {409},
+    # Nor a card, or one that Stripe does not know; some have more than the plan allows.
+    "POST /billing/upgrade": {402, 409, 502},
+    "GET /billing/upgrade/preview": {200, 409},
+    "POST /billing/resume": {402, 409, 502},
     # Stripe does not know the rows made here.
     "GET /billing/invoices/{invoice_id}": {502},
     "POST /billing/payment-methods/{card_id}/default": {502},
     "DELETE /billing/payment-methods/{card_id}": {502},
+    # A tenant that has everything has too many of them.
+    "POST /infrastructure/webhook-endpoints": {201, 409},
     # The registrar paces us.
     "POST /domains/search": {200, 503},
     "POST /billing/domain-purchase-intent": {201, 503},

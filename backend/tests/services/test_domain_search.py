@@ -13,6 +13,7 @@ from redis import Redis
 from app import errors
 from app.integrations import ports
 from app.integrations.shelf import SECONDS, Shelf
+from app.rules.blocklists import Kind, blocklist
 from app.services.domain_service import DomainService, SearchResult
 from app.services.registrar_service import RegistrarService
 from app.utils import monitoring
@@ -61,7 +62,7 @@ def outside() -> FakeWorld:
 def providers(outside: FakeWorld, lists: Lists, redis: Redis, key: str) -> ports.Providers:
     return replace(
         outside.providers,
-        platform=replace(outside.providers.platform, domain_blocklists=(LIST,)),
+        platform=replace(outside.providers.platform, blocklists=(blocklist(LIST, Kind.DOMAIN),)),
         resolver=lists,
         shelf=Shelf(redis, key),
     )

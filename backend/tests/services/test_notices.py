@@ -31,6 +31,7 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
     NoticeKind.RENEWAL: {**MONEY, "at": None},
     NoticeKind.REFUNDED: {**MONEY, "cause": "by agreement"},
     NoticeKind.SUSPENDED: {"reason": "payment_failed"},
+    NoticeKind.WARNED: {"note": "Too many bounces.", "paused": 0},
     NoticeKind.CANCELED: {},
     NoticeKind.DOMAIN_EXPIRING: {
         "domain_name": "acme-mail.com",

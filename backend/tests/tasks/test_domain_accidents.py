@@ -100,6 +100,7 @@ def test_a_refusal_after_buying_is_shown_and_tried_again(
 ACCIDENTS = {"killed": Killed, "away": away, "lost": lost}
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.sampled_from(CALLS), st.sampled_from(sorted(ACCIDENTS)), st.booleans()),

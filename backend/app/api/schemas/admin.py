@@ -98,6 +98,8 @@ class DecisionOut(Out):
     evidence: dict[str, Any]
     rule_version: str
     note: str | None
+    inbox_id: UUID | None
+    """null: it is about the tenant."""
     actor_type: str
     """operator, or system for what follows from a rule."""
     actor_id: UUID | None
@@ -143,11 +145,3 @@ class JobOut(Out):
 
 class ReplayOut(Out):
     replayed: int
-
-
-class NodeOut(Out):
-    url: str
-    reachable: bool
-    suspensions: int | None
-    """Held by the node now; null when it does not answer."""
-    detail: str | None

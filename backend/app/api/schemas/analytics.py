@@ -17,6 +17,14 @@ class CountsOut(Out):
     bounced: int
     rejected: int
     complained: int
+    soft_bounced: int
+    """Of those bounced: full, slow, broken or expired; another mail may arrive."""
+    hard_bounced: int
+    """Of those bounced: mailbox or domain that takes no more mail."""
+    unknown_users: int
+    """Of those bounced: mailbox that does not exist."""
+    blocked: int
+    """Of those bounced: we were refused, not the address."""
     delivery_rate: float | None
     """Delivered out of delivered and bounced; null when there was neither."""
     bounce_rate: float | None
@@ -28,6 +36,8 @@ class OverviewOut(Out):
     domains: dict[str, int]
     """By status."""
     inboxes: dict[str, int]
+    health_score: int
+    """0 to 100; /analytics/health explains it."""
     today: CountsOut
     last_7_days: CountsOut
     last_30_days: CountsOut
@@ -43,7 +53,8 @@ class UsageReportOut(Out):
 
 class GroupOut(CountsOut):
     key: str
-    """The day, the domain's name, the inbox's address, or the recipients' domain."""
+    """The day, the domain's name, the inbox's address, or the receiver's family: google, microsoft,
+    yahoo, apple, other."""
     id: UUID | None
     """Of the domain or inbox."""
 

@@ -51,6 +51,13 @@ class InboxPatch(In):
     status: Literal["active", "paused"]
 
 
+class InboxMove(In):
+    model_config = example({"domain_id": "019a2b3c-4d5e-7f60-8a1b-2c3d4e5f6071"})
+
+    domain_id: UUID
+    """The domain of the new address."""
+
+
 class ExportIn(In):
     model_config = example({"format": "instantly"})
 
@@ -105,6 +112,13 @@ class PasswordOut(Out):
     username: str
     password: str
     """Shown once."""
+
+
+class MovedOut(PasswordOut):
+    status: str
+    """Pending until the relay knows the new address."""
+    domain_id: UUID
+    moved_from: UUID
 
 
 class SuppressionOut(Out):

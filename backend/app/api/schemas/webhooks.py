@@ -22,6 +22,8 @@ class DirectoryEntryOut(Out):
     status: str
     day_limit: str
     month_limit: str
+    hour_limit: str
+    domain_limit: str
 
 
 class DKIMOut(Out):
@@ -29,6 +31,13 @@ class DKIMOut(Out):
     selector: str
     private_key: str
     """PEM."""
+
+
+class OwnerOut(Out):
+    """Ids."""
+
+    inbox: str
+    tenant: str
 
 
 class KillsOut(Out):

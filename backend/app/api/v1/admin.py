@@ -24,7 +24,6 @@ from app.database.models import (
     Tenant,
 )
 from app.database.queries import pages, platform
-from app.integrations import ports
 from app.services.operator_service import OperatorService
 from app.utils import security
 
@@ -129,6 +128,16 @@ def reinstate(tenant_id: UUID, db: DB, body: s.ReinstateIn | None = None) -> Any
     return ok(OperatorService.reinstate(tenant_id, db, note=note))
 
 
+@router.post(
+    "/tenants/{tenant_id}/bounce-queue",
+    response_model=Envelope[s.TenantAdminOut],
+    **operators(audit_event="tenant_queue_bounced", recent=True),
+)
+def bounce_queue(tenant_id: UUID, db: DB) -> Any:
+    """Fail all queued mail of a suspended tenant on every node. Nothing brings it back."""
+    return ok(OperatorService.bounce_queue(tenant_id, db))
+
+
 @router.get("/decisions", response_model=Page[s.DecisionOut], **operators())
 def list_decisions(
     db: DB,
@@ -192,9 +201,3 @@ def replay_job(job_id: UUID, db: DB) -> Any:
     if not replayed:
         raise errors.NotFound(resource="dead job")
     return ok({"replayed": replayed})
-
-
-@router.get("/mta-nodes", response_model=Envelope[list[s.NodeOut]], **operators())
-def mta_nodes() -> Any:
-    """Every relay node, and whether it takes orders now."""
-    return ok(ports.current().mail.nodes())

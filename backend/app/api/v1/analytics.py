@@ -18,6 +18,7 @@ from app.database.models import Inbox
 from app.database.queries import analytics as queries
 from app.rules import plans
 from app.rules.permissions import Permission
+from app.services.health_service import HealthService
 from app.services.subscription_service import SubscriptionService
 
 router = APIRouter(prefix="/analytics", tags=["analytics"])
@@ -31,7 +32,7 @@ To = Annotated[Day | None, Query(description="Last day (UTC), included.")]
 
 
 @router.get("/overview", response_model=Envelope[s.OverviewOut], **_READ)
-def overview(db: DB) -> Any:
+def overview(tenant: CurrentTenant, db: DB) -> Any:
     """The state of things on one screen."""
     today = clock.now().date()
     domains, inboxes = queries.by_status(db)
@@ -39,6 +40,7 @@ def overview(db: DB) -> Any:
         {
             "domains": domains,
             "inboxes": inboxes,
+            "health_score": HealthService.of_tenant(tenant, db).score,
             "today": queries.totals(db, today, today),
             "last_7_days": queries.totals(db, today - timedelta(days=6), today),
             "last_30_days": queries.totals(db, today - timedelta(days=29), today),
@@ -69,7 +71,10 @@ def deliverability(
     to: To = None,
     group_by: Annotated[Literal["day", "domain", "inbox", "provider"], Query()] = "day",
 ) -> Any:
-    """What became of the mail, by day, domain, inbox or recipients' domain; 30 days by default."""
+    """What became of the mail, by day, domain, inbox or receivers; 30 days by default.
+
+    Days are those on which things happened, not those on which the mail was accepted.
+    """
     since, until = _period(from_day, to)
     return ok(
         {
@@ -93,7 +98,7 @@ def inbox_report(inbox_id: UUID, db: DB, from_day: From = None, to: To = None) -
         {
             "inbox": inbox,
             "totals": queries.totals(db, since, until, inbox_id=inbox_id),
-            "days": queries.grouped(db, since, until, "day", inbox_id=inbox_id),
+            "days": queries.of_inbox(db, since, until, inbox_id),
         }
     )
 

@@ -149,6 +149,27 @@ def rotate_password(inbox_id: UUID, db: DB) -> Any:
     return ok({"id": inbox.id, "username": inbox.username, "password": password})
 
 
+@router.post(
+    "/inboxes/{inbox_id}/move",
+    status_code=201,
+    response_model=Envelope[s.MovedOut],
+    **requires(Permission.INBOXES_WRITE, audit_event="inbox_moved", idempotent=True),
+)
+def move_inbox(inbox_id: UUID, body: s.InboxMove, db: DB) -> Any:
+    """The same name at another domain of yours: a new address and password; the old one ends."""
+    inbox, password = InboxService.move(inbox_id, body.domain_id, db)
+    return ok(
+        {
+            "id": inbox.id,
+            "username": inbox.username,
+            "password": password,
+            "status": inbox.status,
+            "domain_id": inbox.domain_id,
+            "moved_from": inbox_id,
+        }
+    )
+
+
 @router.get(
     "/suppressions",
     response_model=Page[s.SuppressionOut],

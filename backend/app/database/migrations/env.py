@@ -10,16 +10,31 @@ from app.database.tables import (
     billing,
     claims,
     domains,
+    health,
     infrastructure,
     messaging,
+    nodes,
     notices,
     sending,
     tenancy,
+    webhooks,
 )
 from app.database.tables.base import Base
 
 # Importing the areas is what puts their tables into the metadata.
-AREAS = (billing, claims, domains, infrastructure, messaging, notices, sending, tenancy)
+AREAS = (
+    billing,
+    claims,
+    domains,
+    health,
+    infrastructure,
+    messaging,
+    nodes,
+    notices,
+    sending,
+    tenancy,
+    webhooks,
+)
 
 # Any fixed number will do: it keeps two upgrades at once from meeting.
 LOCK = 7_264_001

@@ -1,19 +1,27 @@
-"""Figures, summed from the daily counts of each inbox."""
+"""Figures, from the daily counts that ingest keeps of tenants, domains, inboxes and receivers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, String, cast, func, literal, null, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, String, Uuid, cast, func, null, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from app.database.models import DeliveryEvent, Domain, Inbox, InboxDay, InboxStatus
-from app.rules.records import COUNTERS
+from app.database.models import (
+    Domain,
+    DomainDay,
+    Inbox,
+    InboxDay,
+    InboxStatus,
+    ProviderDay,
+    TenantDay,
+)
+from app.database.tables.sending import Counted
+from app.rules.records import KINDS
 
-KINDS = ("accepted", "delivered", "deferred", "bounced", "rejected", "complained")
 TOP = 500
 """Groups in one answer at most, the busiest first."""
 
@@ -26,6 +34,10 @@ class Counts:
     bounced: int = 0
     rejected: int = 0
     complained: int = 0
+    soft_bounced: int = 0
+    hard_bounced: int = 0
+    unknown_users: int = 0
+    blocked: int = 0
 
     @property
     def delivery_rate(self) -> float | None:
@@ -50,18 +62,19 @@ def _share(part: int, whole: int) -> float | None:
     return None if whole == 0 else round(part / whole, 4)
 
 
-def _sums() -> list[ColumnElement[int]]:
-    return [func.coalesce(func.sum(getattr(InboxDay, kind)), 0).label(kind) for kind in KINDS]
+def _sums(table: type[Counted]) -> list[ColumnElement[int]]:
+    return [func.coalesce(func.sum(getattr(table, kind)), 0).label(kind) for kind in KINDS]
 
 
 def totals(db: Session, since: date, until: date, *, inbox_id: UUID | None = None) -> Counts:
     """Sums over the days from `since` to `until`, both included."""
-    statement = select(*_sums()).where(InboxDay.day.between(since, until))
-    if inbox_id is not None:
-        statement = statement.where(InboxDay.inbox_id == inbox_id)
-    return Counts(
-        **{name: int(value) for name, value in db.execute(statement).one()._mapping.items()}
-    )
+    if inbox_id is None:
+        statement = select(*_sums(TenantDay)).where(TenantDay.day.between(since, until))
+    else:
+        statement = select(*_sums(InboxDay)).where(
+            InboxDay.day.between(since, until), InboxDay.inbox_id == inbox_id
+        )
+    return Counts(**{kind: int(n) for kind, n in db.execute(statement).one()._mapping.items()})
 
 
 def by_status(db: Session) -> tuple[dict[str, int], dict[str, int]]:
@@ -78,61 +91,55 @@ def by_status(db: Session) -> tuple[dict[str, int], dict[str, int]]:
     )
 
 
-def grouped(
-    db: Session, since: date, until: date, by: str, *, inbox_id: UUID | None = None
-) -> list[Group]:
-    """Sums by day (in order), domain, inbox or recipients' domain (the busiest first)."""
-    if by == "provider":
-        return _by_recipients_domain(db, since, until)
-    key: Any
-    id_: Any
-    if by == "domain":
-        key, id_ = Domain.domain_name, Domain.id
-        statement = select(key.label("key"), id_.label("id"), *_sums()).join(
-            Domain, Domain.id == InboxDay.domain_id
-        )
-    elif by == "inbox":
-        key, id_ = Inbox.full_email, Inbox.id
-        statement = select(key.label("key"), id_.label("id"), *_sums()).join(
-            Inbox, Inbox.id == InboxDay.inbox_id
-        )
-    else:
-        key, id_ = cast(InboxDay.day, String), null()
-        statement = select(key.label("key"), id_.label("id"), *_sums()).select_from(InboxDay)
-    statement = statement.where(InboxDay.day.between(since, until))
-    if inbox_id is not None:
-        statement = statement.where(InboxDay.inbox_id == inbox_id)
+def grouped(db: Session, since: date, until: date, by: str) -> list[Group]:
+    """Sums by day (in order), or by domain, inbox or family of receivers (the busiest first)."""
     if by == "day":
-        statement = statement.group_by(InboxDay.day).order_by(InboxDay.day)
-    else:
-        statement = (
-            statement.group_by(key, id_)
-            .order_by(func.sum(InboxDay.accepted).desc(), key)
-            .limit(TOP)
+        return _by_day(db, TenantDay, TenantDay.day, TenantDay.day.between(since, until))
+    key, id_, table = _GROUPS[by]
+    statement = (
+        select(key.label("key"), id_.label("id"), *_sums(table))
+        .where(table.day.between(since, until))
+        .group_by(key, id_)
+        .order_by(
+            func.sum(table.accepted).desc(),
+            func.sum(table.delivered + table.bounced).desc(),
+            key,
         )
+        .limit(TOP)
+    )
+    if by == "domain":
+        statement = statement.join(Domain, Domain.id == DomainDay.domain_id)
+    elif by == "inbox":
+        statement = statement.join(Inbox, Inbox.id == InboxDay.inbox_id)
     return [_group(row) for row in db.execute(statement)]
 
 
-def _by_recipients_domain(db: Session, since: date, until: date) -> list[Group]:
-    counted = {
-        kind: [event for event, counter in COUNTERS.items() if counter == kind] for kind in KINDS
-    }
-    sums = [
-        func.count().filter(DeliveryEvent.event_type.in_(events)).label(kind)
-        for kind, events in counted.items()
-    ]
+def of_inbox(db: Session, since: date, until: date, inbox_id: UUID) -> list[Group]:
+    """Sums of one inbox by day, in order."""
+    chosen = InboxDay.day.between(since, until) & (InboxDay.inbox_id == inbox_id)
+    return _by_day(db, InboxDay, InboxDay.day, chosen)
+
+
+_GROUPS: dict[str, tuple[Any, Any, Any]] = {
+    "domain": (Domain.domain_name, Domain.id, DomainDay),
+    "inbox": (Inbox.full_email, Inbox.id, InboxDay),
+    # A bare NULL is nothing to group by.
+    "provider": (ProviderDay.provider, cast(null(), Uuid), ProviderDay),
+}
+"""By what is grouped: how a group is called, its id, and the roll-up."""
+
+
+def _by_day(
+    db: Session,
+    table: type[Counted],
+    day: InstrumentedAttribute[date],
+    chosen: ColumnElement[bool],
+) -> list[Group]:
     statement = (
-        select(DeliveryEvent.recipient_domain.label("key"), null().label("id"), *sums)
-        .where(
-            func.date(func.timezone("UTC", DeliveryEvent.occurred_at)).between(since, until),
-            # The same bounds on the bare column, so that the index is used.
-            DeliveryEvent.occurred_at >= literal(since - timedelta(days=1)),
-            DeliveryEvent.occurred_at < literal(until + timedelta(days=2)),
-            DeliveryEvent.recipient_domain != "",
-        )
-        .group_by(DeliveryEvent.recipient_domain)
-        .order_by(func.count().desc(), DeliveryEvent.recipient_domain)
-        .limit(TOP)
+        select(cast(day, String).label("key"), null().label("id"), *_sums(table))
+        .where(chosen)
+        .group_by(day)
+        .order_by(day)
     )
     return [_group(row) for row in db.execute(statement)]
 

@@ -1,144 +1,197 @@
-"""Storing delivery records: plain SQL on the async driver, one transaction a batch."""
+"""Storing delivery records: plain SQL on the async driver, one transaction a batch.
+
+A batch is copied into a temporary table, which no policy guards, and the rest happens inside
+PostgreSQL: what is new goes into delivery_events, and what that counts for into the roll-ups.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from app import clock
-from app.database.tables.base import new_id
-from app.rules.records import EventRow
+from app.database.queries.delivery_days import SLACK
+from app.database.role import AS_RUNTIME
+from app.rules.records import KINDS, EventRow
 
-# A record about a tenant or inbox that we do not have cannot be stored or counted.
-_INSERT = """
-INSERT INTO delivery_events (id, created_at, natural_key, tenant_id, inbox_id, domain_id,
-    event_type, occurred_at, message_id, recipient, recipient_domain, response_code, response,
-    bounce_classification, record)
-SELECT u.id, %(now)s, u.natural_key, t.id, i.id, i.domain_id, u.event_type, u.occurred_at,
-    u.message_id, u.recipient, u.recipient_domain, u.response_code, u.response,
-    u.bounce_classification, u.record
-FROM unnest(%(id)s::uuid[], %(natural_key)s::bytea[], %(tenant_id)s::uuid[], %(inbox_id)s::uuid[],
-    %(event_type)s::text[], %(occurred_at)s::timestamptz[], %(message_id)s::text[],
-    %(recipient)s::text[], %(recipient_domain)s::text[], %(response_code)s::int[],
-    %(response)s::text[], %(bounce_classification)s::text[], %(record)s::jsonb[])
-    AS u(id, natural_key, tenant_id, inbox_id, event_type, occurred_at, message_id, recipient,
-         recipient_domain, response_code, response, bounce_classification, record)
-JOIN tenants t ON t.id = u.tenant_id
-LEFT JOIN inboxes i ON i.id = u.inbox_id AND i.tenant_id = t.id
-ON CONFLICT (natural_key) DO NOTHING
-RETURNING natural_key, tenant_id, inbox_id, domain_id, (occurred_at AT TIME ZONE 'UTC')::date
+Connection = AsyncConnection[Any]
+Pool = AsyncConnectionPool[Connection]
+
+_COPIED = (
+    "natural_key", "tenant_id", "inbox_id", "event_type", "occurred_at", "message_id", "trace",
+    "recipient", "recipient_domain", "response_code", "response", "bounce_classification", "record",
+)  # fmt: skip
+"""Fields of EventRow that are columns of delivery_events."""
+
+_PREPARE = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS staged (
+    natural_key bytea, tenant_id uuid, inbox_id uuid, event_type text,
+    occurred_at timestamptz, message_id text, trace text, recipient text, recipient_domain text,
+    response_code int, response text, bounce_classification text, record jsonb, provider text,
+    counter text, class_counter text
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS fresh (
+    inbox_id uuid, domain_id uuid, tenant_id uuid, day date, provider text, records int,
+    {", ".join(f"{kind} int" for kind in KINDS)}
+) ON COMMIT DELETE ROWS;
 """
 
-_COUNT = """
-INSERT INTO inbox_days (id, created_at, tenant_id, inbox_id, domain_id, day,
-    accepted, delivered, deferred, bounced, rejected, complained)
-SELECT * FROM unnest(%(id)s::uuid[], %(created_at)s::timestamptz[], %(tenant_id)s::uuid[],
-    %(inbox_id)s::uuid[], %(domain_id)s::uuid[], %(day)s::date[], %(accepted)s::int[],
-    %(delivered)s::int[], %(deferred)s::int[], %(bounced)s::int[], %(rejected)s::int[],
-    %(complained)s::int[])
-ON CONFLICT (inbox_id, day) DO UPDATE SET
-    accepted = inbox_days.accepted + excluded.accepted,
-    delivered = inbox_days.delivered + excluded.delivered,
-    deferred = inbox_days.deferred + excluded.deferred,
-    bounced = inbox_days.bounced + excluded.bounced,
-    rejected = inbox_days.rejected + excluded.rejected,
-    complained = inbox_days.complained + excluded.complained
+_STAGED = (*_COPIED, "provider", "counter", "class_counter")
+_COPY = f"COPY staged ({', '.join(_STAGED)}) FROM STDIN"
+
+
+def _insert() -> str:
+    """Store what is staged, and leave in `fresh` what of it was new, by what it counts for."""
+    copied = ", ".join("i.id" if name == "inbox_id" else f"s.{name}" for name in _COPIED)
+    sums = ", ".join(
+        f"count(*) FILTER (WHERE '{kind}' IN (s.counter, s.class_counter))" for kind in KINDS
+    )
+    # A record about a tenant or inbox that we do not have cannot be stored or counted.
+    return f"""
+WITH inserted AS (
+    INSERT INTO delivery_events (id, created_at, domain_id, {", ".join(_COPIED)})
+    SELECT gen_random_uuid(), %(now)s, i.domain_id, {copied}
+    FROM staged s
+    JOIN tenants t ON t.id = s.tenant_id
+    LEFT JOIN inboxes i ON i.id = s.inbox_id AND i.tenant_id = s.tenant_id
+    ORDER BY s.occurred_at, s.natural_key
+    ON CONFLICT (occurred_at, natural_key) DO NOTHING
+    RETURNING natural_key, inbox_id, domain_id, tenant_id
+)
+INSERT INTO fresh
+SELECT n.inbox_id, n.domain_id, n.tenant_id, (s.occurred_at AT TIME ZONE 'UTC')::date, s.provider,
+    count(*), {sums}
+FROM inserted n JOIN staged s ON s.natural_key = n.natural_key
+GROUP BY 1, 2, 3, 4, 5
+RETURNING records
+"""  # noqa: S608  # Our own names.
+
+
+def _count(table: str, about: Sequence[str], unique: Sequence[str]) -> str:
+    """Add what is fresh to a roll-up, its rows in the order of their key."""
+    names = ", ".join(about)
+    key = ", ".join(unique)
+    return f"""
+INSERT INTO {table} (id, created_at, {names}, {", ".join(KINDS)})
+SELECT gen_random_uuid(), %(now)s, {names}, {", ".join(f"sum({kind})" for kind in KINDS)}
+FROM fresh WHERE inbox_id IS NOT NULL
+GROUP BY {names} HAVING {" + ".join(f"sum({kind})" for kind in KINDS)} > 0
+ORDER BY {key}
+ON CONFLICT ({key}) DO UPDATE SET
+    {", ".join(f"{kind} = {table}.{kind} + excluded.{kind}" for kind in KINDS)}
+"""  # noqa: S608  # Our own names.
+
+
+_INSERT = _insert()
+
+# The fixed order of locking: inboxes, then these tables in this order, and in each the rows by
+# their key. The few rows that many batches share come last, to be held for the shortest time.
+_ROLL_UPS: tuple[str, ...] = (
+    _count("inbox_days", ("inbox_id", "domain_id", "tenant_id", "day"), ("inbox_id", "day")),
+    _count(
+        "provider_days",
+        ("domain_id", "tenant_id", "day", "provider"),
+        ("domain_id", "day", "provider"),
+    ),
+    _count("domain_days", ("domain_id", "tenant_id", "day"), ("domain_id", "day")),
+    _count("tenant_days", ("tenant_id", "day"), ("tenant_id", "day")),
+)
+
+# An UPDATE takes its locks in no certain order; this takes them in ours.
+_LOCK_INBOXES = """
+SELECT count(*) FROM (
+    SELECT id FROM inboxes WHERE id IN (SELECT inbox_id FROM fresh WHERE accepted > 0)
+    ORDER BY id FOR NO KEY UPDATE
+) AS locked
 """
 
 # The counters a person sees on an inbox: today's and this month's accepted messages.
-_SENT = """
+_SHOW_SENT = """
 UPDATE inboxes AS i SET
     emails_sent_today = CASE WHEN i.sent_on = c.day THEN i.emails_sent_today ELSE 0 END + c.n,
     emails_sent_this_month = CASE
         WHEN date_trunc('month', i.sent_on) = date_trunc('month', c.day)
         THEN i.emails_sent_this_month ELSE 0 END + c.n,
     sent_on = c.day
-FROM (SELECT * FROM unnest(%(inbox_id)s::uuid[], %(day)s::date[], %(n)s::int[])
-      AS c(inbox_id, day, n)) AS c
+FROM (SELECT inbox_id, day, sum(accepted) AS n FROM fresh
+      WHERE day = %(day)s AND accepted > 0 GROUP BY inbox_id, day) AS c
 WHERE i.id = c.inbox_id AND (i.sent_on IS NULL OR i.sent_on <= c.day)
 """
 
-_KINDS = ("accepted", "delivered", "deferred", "bounced", "rejected", "complained")
-Key = tuple[Any, Any, Any, Any]
-"""inbox, day, tenant, domain; sorted by inbox and day, which is the order of locking."""
+
+@dataclass(frozen=True)
+class Outcome:
+    stored: int
+    """Records that were new."""
+    out_of_range: int
+    """Records older than what is kept or from the future, which are neither stored nor counted."""
 
 
-async def store(pool: AsyncConnectionPool[AsyncConnection[Any]], rows: Sequence[EventRow]) -> int:
-    """Store each record once and move its counters; how many were new.
-
-    All or nothing. Counters are written last and in key order: unordered upserts of several writers
-    deadlock.
-    """
-    if not rows:
-        return 0
-    async with pool.connection() as connection, connection.transaction():
-        await connection.execute("SELECT set_config('app.tenant', '*', true)")
-        fresh = await _insert(connection, {row.natural_key: row for row in rows})
-        if fresh:
-            await _count(connection, fresh)
-    return len(fresh)
-
-
-async def _insert(
-    connection: AsyncConnection[Any], rows: dict[bytes, EventRow]
-) -> list[tuple[EventRow, Key]]:
-    ordered = [rows[key] for key in sorted(rows)]
-    fields = (
-        "natural_key",
-        "tenant_id",
-        "inbox_id",
-        "event_type",
-        "occurred_at",
-        "message_id",
-        "recipient",
-        "recipient_domain",
-        "response_code",
-        "response",
-        "bounce_classification",
-        "record",
+def open_pool(conninfo: str, *, size: int, options: Mapping[str, Any] | None = None) -> Pool:
+    """Connections that can store batches; not open yet. TEMPORARY is PUBLIC's right by default."""
+    return AsyncConnectionPool(
+        conninfo,
+        min_size=0,
+        max_size=size,
+        timeout=3,
+        open=False,
+        configure=_configure,
+        kwargs={"connect_timeout": 2, "options": f"{AS_RUNTIME} -c statement_timeout=15000"}
+        | dict(options or {}),
     )
-    parameters: dict[str, Any] = {name: [getattr(row, name) for row in ordered] for name in fields}
-    parameters |= {"id": [new_id() for _ in ordered], "now": clock.now()}
-    cursor = await connection.execute(_INSERT, parameters)
-    return [
-        (rows[bytes(key)], (inbox, day, tenant, domain))
-        for key, tenant, inbox, domain, day in await cursor.fetchall()
-    ]
 
 
-async def _count(connection: AsyncConnection[Any], fresh: list[tuple[EventRow, Key]]) -> None:
-    totals: dict[Key, Counter[str]] = {}
-    for row, key in fresh:
-        if row.counter is not None and key[0] is not None:
-            totals.setdefault(key, Counter())[row.counter] += 1
-    if not totals:
-        return
-    keys = sorted(totals, key=lambda key: (key[0].bytes, key[1]))
-    now = clock.now()
-    columns: dict[str, Any] = {
-        "id": [new_id() for _ in keys],
-        "created_at": [now for _ in keys],
-        "inbox_id": [key[0] for key in keys],
-        "day": [key[1] for key in keys],
-        "tenant_id": [key[2] for key in keys],
-        "domain_id": [key[3] for key in keys],
-    }
-    columns |= {kind: [totals[key][kind] for key in keys] for kind in _KINDS}
-    await connection.execute(_COUNT, columns)
-    for day in sorted({key[1] for key in keys}):
-        sent = [(key[0], totals[key]["accepted"]) for key in keys if key[1] == day]
-        sent = [(inbox, n) for inbox, n in sent if n]
-        if sent:
-            ids = [inbox for inbox, _ in sent]
-            # An UPDATE takes its locks in no certain order; this takes them in ours.
-            await connection.execute(
-                "SELECT 1 FROM inboxes WHERE id = ANY(%s) ORDER BY id FOR UPDATE", [ids]
-            )
-            await connection.execute(
-                _SENT,
-                {"inbox_id": ids, "day": [day for _ in sent], "n": [n for _, n in sent]},
-            )
+async def _configure(connection: Connection) -> None:
+    await connection.execute(_PREPARE)
+    await connection.commit()
+
+
+async def store(pool: Pool, rows: Sequence[EventRow], keep: timedelta) -> Outcome:
+    """Store each record once and move its counters; all or nothing.
+
+    `keep` is how long single events are kept. What is older was counted and dropped: whether a
+    record of that time is new can no more be told.
+    """
+    today = clock.now().date()
+    first, last = today - keep, today + SLACK
+    within = {row.natural_key: row for row in rows if first <= row.occurred_at.date() <= last}
+    refused = sum(not first <= row.occurred_at.date() <= last for row in rows)
+    if not within:
+        return Outcome(0, refused)
+    days = sorted({row.occurred_at.date() for row in within.values()})
+    now = {"now": clock.now()}
+    async with pool.connection() as connection:
+        # Days are made before any row is locked, so that no two batches can wait in a circle.
+        await connection.execute(
+            "SELECT set_config('app.tenant', '*', true), make_delivery_days(%s::date[])", [days]
+        )
+        async with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for row in within.values():
+                await copy.write_row(_staged(row))
+        # One message to the server from the first lock to the commit: while rows are locked that
+        # other batches wait for, nobody waits for this process to be scheduled.
+        async with connection.pipeline():
+            inserted = await connection.execute(_INSERT, now)
+            await connection.execute(_LOCK_INBOXES)
+            for day in days:
+                await connection.execute(_SHOW_SENT, {"day": day})
+            for statement in _ROLL_UPS:
+                await connection.execute(statement, now)
+            await connection.commit()
+        stored = sum(records for (records,) in await inserted.fetchall())
+    return Outcome(stored, refused)
+
+
+_fields = attrgetter(*_COPIED, "provider.value", "counter", "class_counter")
+
+
+def _staged(row: EventRow) -> tuple[Any, ...]:
+    """The values of _STAGED."""
+    values: tuple[Any, ...] = _fields(row)
+    return values

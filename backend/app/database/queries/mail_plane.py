@@ -33,10 +33,12 @@ FROM domains d JOIN dkim_keys k ON k.domain_id = d.id AND k.selector = d.dkim_se
 WHERE d.domain_name = %(domain)s AND d.kumo_authorized AND d.status = 'active'
 """
 
-_KILLS = """
+KILLS = """
 SELECT 't', id::text FROM tenants WHERE is_suspended
 UNION ALL SELECT 'i', id::text FROM inboxes WHERE status = 'paused'
 """
+
+_OWNER = "SELECT tenant_id FROM inboxes WHERE id = %(inbox)s"
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,19 @@ async def signing_key(pool: Pool, domain: str) -> SigningKey | None:
     return SigningKey(row["id"], row["domain_name"], row["selector"], bytes(row["private_key"]))
 
 
+async def owner(pool: Pool, inbox_id: UUID) -> UUID | None:
+    """The tenant of an inbox, also of a deleted one."""
+    row = await _one(pool, _OWNER, {"inbox": inbox_id})
+    return None if row is None else row["tenant_id"]
+
+
 async def kills(pool: Pool) -> tuple[list[str], list[str]]:
     """Ids of suspended tenants and of paused inboxes."""
     tenants: list[str] = []
     inboxes: list[str] = []
     async with pool.connection() as connection, connection.transaction():
         await connection.execute("SELECT set_config('app.tenant', '*', true)")
-        cursor = await connection.execute(_KILLS)
+        cursor = await connection.execute(KILLS)
         for kind, id_ in await cursor.fetchall():
             (tenants if kind == "t" else inboxes).append(id_)
     return tenants, inboxes

@@ -56,6 +56,8 @@ class Inbox(TenantOwned, Updated, Base):
     health_score: Mapped[int] = mapped_column(default=100)
     warmup_stage: Mapped[int] = mapped_column(default=0)
     warmup_started_on: Mapped[date | None]
+    warmup_paused_at: Mapped[datetime | None]
+    """Since when the owner keeps the limit from rising."""
     emails_sent_today: Mapped[int] = mapped_column(default=0)
     emails_sent_this_month: Mapped[int] = mapped_column(default=0)
     sent_on: Mapped[date | None]

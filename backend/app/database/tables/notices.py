@@ -23,6 +23,8 @@ class NoticeKind(StrEnum):
     RENEWAL = "renewal"
     REFUNDED = "refunded"
     SUSPENDED = "suspended"
+    WARNED = "warned"
+    """Also of an inbox that was paused."""
     CANCELED = "canceled"
     DOMAIN_EXPIRING = "domain_expiring"
     DOMAIN_EXPIRED = "domain_expired"

@@ -63,6 +63,9 @@ class TrialClaimKind(StrEnum):
 class DecisionAction(StrEnum):
     SUSPEND = "suspend"
     REINSTATE = "reinstate"
+    WARN = "warn"
+    PAUSE = "pause"
+    """Of one inbox."""
 
 
 class Tenant(Updated, Base):
@@ -248,6 +251,8 @@ class Decision(TenantOwned, Base):
     """The figures and ids that the decision rests on."""
     rule_version: Mapped[str] = mapped_column(String(20))
     note: Mapped[str | None] = mapped_column(String(2000))
+    inbox_id: Mapped[UUID | None] = mapped_column(index=True)
+    """The inbox that it is about; None: the tenant."""
     actor_type: Mapped[str] = mapped_column(String(20))
     actor_id: Mapped[UUID | None]
 

@@ -39,6 +39,19 @@ function M.get(path)
   return kumo.serde.json_parse(response:text()).data
 end
 
+-- Status and text of a long answer; `etag` is what the caller has of it already.
+function M.fetch(path, etag)
+  local request = shared_client()
+    :get(settings.control_url .. path)
+    :bearer_auth(settings.mta_token)
+    :timeout('60s')
+  if etag then
+    request:header('If-None-Match', '"' .. etag .. '"')
+  end
+  local response = request:send()
+  return response:status_code(), response:text()
+end
+
 -- Posts a JSON text; returns the status and the answer's text.
 function M.post(path, body)
   local response = shared_client()

@@ -7,7 +7,18 @@ local M = {}
 
 -- Signed once more than they occur (RFC 6376 section 8.15): nobody can add a second From, Subject or Reply-To to a
 -- signed message without breaking the signature.
-local SIGNED_HEADERS = { 'From', 'To', 'Cc', 'Subject', 'Date', 'Reply-To', 'Message-ID' }
+-- The last two are ours: Gmail believes a Feedback-ID that is signed, and a trace must not be moved to another mail.
+local SIGNED_HEADERS = {
+  'From',
+  'To',
+  'Cc',
+  'Subject',
+  'Date',
+  'Reply-To',
+  'Message-ID',
+  'Feedback-ID',
+  'X-InboxGrove-Trace',
+}
 
 local function fetch(domain)
   local key = control.get('/internal/mta/v1/domains/' .. control.segment(domain) .. '/dkim')

@@ -8,36 +8,70 @@ local settings = require 'ig.settings'
 
 local M = {}
 
-M.META = { 'tenant', 'campaign', 'x_inbox', 'x_domain' }
+-- x_trace ties the records of one mail and its reports together; x_tenant is whose mail a report is about, and
+-- x_reporter names the domains that proved to have sent the report.
+M.META = { 'tenant', 'campaign', 'x_inbox', 'x_domain', 'x_trace', 'x_tenant', 'x_reporter' }
 
 -- These are about us, not about the record: a wrong token, a missing route during a deployment, an overload. The
 -- records wait in the spool until it is put right.
 local RETRY = { [401] = true, [403] = true, [404] = true, [408] = true, [425] = true, [429] = true }
 
 -- SMTP verbs that may appear as the command of a refused step.
-local VERBS = { EHLO = true, HELO = true, MAIL = true, RCPT = true, DATA = true, RSET = true, STARTTLS = true, QUIT = true }
+local VERBS = {
+  EHLO = true,
+  HELO = true,
+  MAIL = true,
+  RCPT = true,
+  DATA = true,
+  RSET = true,
+  STARTTLS = true,
+  QUIT = true,
+}
 
 -- For a refused login kumod writes the client's base64 response, that is user name and password, into
 -- response.command. Only a command that starts with another known verb is passed on.
-local function scrubbed(record)
+local function scrub(record)
   local response = record.response
   local verb = response and type(response.command) == 'string' and response.command:match '^(%a+)'
   if response and not (verb and VERBS[verb:upper()]) then
     response.command = nil
   end
-  -- An empty Lua table has no JSON type of its own; leave it out rather than guess.
-  for name, value in pairs(record) do
-    if type(value) == 'table' and next(value) == nil then
-      record[name] = nil
-    end
-  end
-  return kumo.serde.json_encode(record)
 end
 
--- The record's own JSON is passed through as it is; only refusals are rewritten.
+-- A report counts for the tenant whose mail it is proven to be about, and for nobody else: kumod's own trace is
+-- readable by everyone, so anyone could have written it.
+local function attribute(record)
+  if record.feedback_report then
+    record.feedback_report.supplemental_trace = nil
+  end
+  if record.meta then
+    record.meta.tenant, record.meta.x_tenant = record.meta.x_tenant, nil
+  end
+end
+
+local REWRITES = { Rejection = scrub, OOB = attribute, Feedback = attribute }
+
+-- An empty Lua table has no JSON type of its own; it is left out rather than guessed.
+local function without_empties(value)
+  if type(value) ~= 'table' then
+    return value
+  end
+  for name, item in pairs(value) do
+    value[name] = without_empties(item)
+  end
+  return next(value) ~= nil and value or nil
+end
+
+-- The record's own JSON is passed through as it is, but for the types above.
 local function wrapped(msg)
   local record = msg:get_meta 'log_record'
-  local body = record.type == 'Rejection' and scrubbed(record) or msg:get_data()
+  local body
+  if REWRITES[record.type] then
+    REWRITES[record.type](record)
+    body = kumo.serde.json_encode(without_empties(record))
+  else
+    body = msg:get_data()
+  end
   return string.format(
     '{"event_id":%s,"node":%s,"record":%s}',
     -- The id of the log message stays the same over retries and restarts: receivers drop doubles by it.
@@ -99,7 +133,7 @@ end
 
 local function connection()
   local hook = {}
-  function hook:send_batch(messages)
+  function hook.send_batch(_, messages)
     local items = {}
     for _, msg in ipairs(messages) do
       items[#items + 1] = wrapped(msg)

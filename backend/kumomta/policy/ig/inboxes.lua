@@ -1,13 +1,20 @@
 -- The directory of inboxes: who a user name is and what it may do.
 --
--- Redis is asked first, the control plane when Redis does not know the name or is away. Answers are remembered by
--- user name only; a password never becomes part of a cache key, which kumod keeps in clear text.
+-- Four layers: what was remembered, Redis, the control plane when Redis does not know the name or is away, and the
+-- copy on the node's disk when the control plane is away too. Answers are remembered by user name only; a password
+-- never becomes part of a cache key, which kumod keeps in clear text.
 local kumo = require 'kumo'
 local control = require 'ig.control'
 local settings = require 'ig.settings'
+local snapshot = require 'ig.snapshot'
 local store = require 'ig.store'
 
 local M = {}
+
+-- The copy may be older than the inbox, so a name that it lacks is not unknown for sure: that is an error too.
+local function from_disk(username)
+  return assert(snapshot.find(username), 'not in the snapshot')
+end
 
 -- One table per name: state is `found`, `unknown` or `unavailable`. It never raises, because kumod would serve a
 -- loader's error for 60 s.
@@ -15,6 +22,11 @@ local function load(username)
   local reached, entry = pcall(store.hash, 'ig:inbox:' .. username)
   if not (reached and entry.inbox) then
     reached, entry = pcall(control.get, '/internal/mta/v1/inboxes/' .. control.segment(username))
+  end
+  if not reached then
+    local why = entry
+    reached, entry = pcall(from_disk, username)
+    entry = reached and entry or tostring(why) .. '; ' .. tostring(entry)
   end
   local answer = { state = 'unavailable', at = os.time() }
   if not reached then
@@ -26,6 +38,8 @@ local function load(username)
     end
     answer.day_limit = tonumber(entry.day_limit)
     answer.month_limit = tonumber(entry.month_limit)
+    answer.hour_limit = tonumber(entry.hour_limit)
+    answer.domain_limit = tonumber(entry.domain_limit)
   else
     answer.state = 'unknown'
   end

@@ -1,5 +1,6 @@
 -- SMTP AUTH PLAIN.
 local kumo = require 'kumo'
+local drain = require 'ig.drain'
 local inboxes = require 'ig.inboxes'
 local kills = require 'ig.kills'
 local store = require 'ig.store'
@@ -28,8 +29,27 @@ local function peer_address(conn_meta)
   return (peer:gsub(':%d+$', ''):gsub('[%[%]]', ''))
 end
 
-local function failures(key)
-  return tonumber(store.query('GET', key)) or 0
+-- While Redis is away guessers are still counted, on this node alone. A throttle is not a count, so it is asked only
+-- when a login has failed.
+local LOCAL_LIMIT = string.format('local:%d/15min', FAILURES_PER_ADDRESS)
+
+-- Failures of the address and of the name in the last minutes, 0 and 0 while Redis is away.
+local function failures(by_address, by_name)
+  local reached, counts = pcall(function()
+    return { store.query('GET', by_address), store.query('GET', by_name) }
+  end)
+  if not reached then
+    return 0, 0
+  end
+  return tonumber(counts[1]) or 0, tonumber(counts[2]) or 0
+end
+
+-- Counts one more; true when the address has had enough.
+local function count_failure(by_address, by_name)
+  if pcall(store.query, 'EVAL', COUNT, 2, by_address, by_name, WINDOW_SECONDS) then
+    return false
+  end
+  return kumo.make_throttle(by_address, LOCAL_LIMIT):throttle().throttled
 end
 
 -- A name we would ever hand out: printable, with one @, no longer than RFC 5321 section 4.5.3.1 allows.
@@ -63,20 +83,20 @@ local function attempt(authz, authc, password, conn_meta)
   local username = authc:lower()
   local by_address = 'ig:authfail:ip:' .. peer_address(conn_meta)
   local by_name = 'ig:authfail:u:' .. username:sub(1, 254)
-  if failures(by_address) >= FAILURES_PER_ADDRESS then
+  local address_failures, name_failures = failures(by_address, by_name)
+  if address_failures >= FAILURES_PER_ADDRESS then
     return 'busy'
   end
   local entry, why = nil, 'refused'
   -- Nobody acts for somebody else.
   if authz:lower() == username then
-    entry, why = verify(username, password, failures(by_name))
+    entry, why = verify(username, password, name_failures)
   end
   if why == 'unavailable' then
     return why
   end
   if not entry then
-    store.query('EVAL', COUNT, 2, by_address, by_name, WINDOW_SECONDS)
-    return 'refused'
+    return count_failure(by_address, by_name) and 'busy' or 'refused'
   end
   conn_meta:set_meta('tenant', entry.tenant)
   -- The campaign is part of the queue's name, so one inbox can be suspended by itself.
@@ -89,6 +109,9 @@ end
 -- Unknown name, wrong password, paused and killed all get the same 535; only an outage says 454 (RFC 4954
 -- section 6), because a client must not take it for a wrong password.
 function M.check(authz, authc, password, conn_meta)
+  if drain.is_on() then
+    kumo.disconnect(421, drain.TEXT)
+  end
   local ran, outcome = pcall(attempt, authz, authc, password, conn_meta)
   if not ran then
     kumo.log_error('login: ' .. tostring(outcome))

@@ -30,14 +30,13 @@ function M.hash(key)
   return fields
 end
 
--- True when any of the members is in the set at `key`.
-function M.any_member(key, ...)
-  for _, present in ipairs(M.query('SMISMEMBER', key, ...)) do
-    if present == 1 then
-      return true
-    end
+-- For each member whether it is in the set at `key`.
+function M.members(key, ...)
+  local found = {}
+  for i, present in ipairs(M.query('SMISMEMBER', key, ...)) do
+    found[i] = present == 1
   end
-  return false
+  return table.unpack(found)
 end
 
 return M

@@ -6,7 +6,8 @@ local M = {}
 function M.refuse(recipient, tenant)
   local address = tostring(recipient):lower()
   local domain = '@' .. recipient.domain:lower()
-  if store.any_member('ig:suppressed:' .. tenant, address, domain) then
+  local exactly, wholly = store.members('ig:suppressed:' .. tenant, address, domain)
+  if exactly or wholly then
     return 550, '5.7.1 recipient is on your suppression list'
   end
 end

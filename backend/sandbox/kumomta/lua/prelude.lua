@@ -219,4 +219,14 @@ local function call_method(object, name, ...)
   return finish(xpcall(method, traced, object, ...))
 end
 
+-- Stricter than kumod: contexts share no globals, so a policy that uses one has forgotten a `local` or misspelt a name.
+setmetatable(_G, {
+  __index = function(_, name)
+    error(string.format('global `%s` is not declared', tostring(name)), 2)
+  end,
+  __newindex = function(_, name)
+    error(string.format('global `%s` is not declared', tostring(name)), 2)
+  end,
+})
+
 return { fire = fire, wrap = wrap, call_method = call_method }

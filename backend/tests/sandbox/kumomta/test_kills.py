@@ -8,9 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from redis import Redis
 
+from app.integrations.kumo_client import KumoClient
 from tests.sandbox.kumomta.plane import (
+    ADMIN_TOKEN,
     ANNA,
     BOB,
     INBOX,
@@ -146,6 +150,30 @@ async def test_the_void_pool_is_the_second_belt(plane: Plane) -> None:
     records = await eventually(lambda: plane.control_plane.of("TransientFailure")[1:])
     assert records[0]["response"]["content"] == "KumoMTA internal: no sources for pool=ig-void"
     assert plane.receiver.mails == []
+
+
+async def test_a_resume_lets_the_queue_go_at_once(plane: Plane, valkey_url: str) -> None:
+    plane.receiver.refusals["bob"] = "450 4.2.0 come back later"
+    await asyncio.to_thread(send, plane.port)
+    await eventually(lambda: plane.control_plane.of("TransientFailure"))
+    plane.receiver.refusals.clear()
+    url = f"http://127.0.0.1:{plane.world.ports['http']}/kumomta"
+    with (
+        httpx.Client(trust_env=False) as http,
+        Redis.from_url(valkey_url, decode_responses=True) as redis,
+    ):
+        client = KumoClient(http=http, redis=redis, nodes=lambda: [url], admin_token=ADMIN_TOKEN)
+        await asyncio.to_thread(lambda: client.kill_tenant(TENANT, reason="test"))
+        await plane.later(1201)
+        await eventually(lambda: plane.control_plane.of("TransientFailure")[1:])
+        # The suspension alone is gone, as after a restart: now the queue has read the void.
+        (held,) = (await plane.admin("GET", "/api/admin/suspend/v1")).json()
+        await plane.admin("DELETE", "/api/admin/suspend/v1", json={"id": held["id"]})
+        await plane.later(2401)
+        await eventually(lambda: plane.control_plane.of("TransientFailure")[2:])
+        assert plane.receiver.mails == []
+        await asyncio.to_thread(lambda: client.revive_tenant(TENANT))
+        await eventually(lambda: plane.receiver.to(BOB))
 
 
 async def test_the_spool_survives_the_process(

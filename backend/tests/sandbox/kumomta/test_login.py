@@ -122,5 +122,6 @@ async def test_guessing_ends_the_session_but_locks_nobody_out(plane: Plane) -> N
 
 async def test_an_outage_is_not_a_wrong_password(start_plane: Callable[..., Any]) -> None:
     async with start_plane(IG_REDIS_URL="redis://127.0.0.1:1/0") as plane:
+        plane.control_plane.broken = True
         code, _ = await asyncio.to_thread(refusal, plane.port)
     assert code == 454

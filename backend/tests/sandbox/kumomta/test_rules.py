@@ -173,6 +173,43 @@ async def test_the_monthly_limit_is_named(plane: Plane) -> None:
     assert b"monthly sending limit exceeded (1 a month" in caught.value.smtp_error
 
 
+async def test_the_hourly_limit_asks_the_client_to_come_back(plane: Plane) -> None:
+    plane.add_inbox(hour_limit=2)
+    assert await asyncio.to_thread(answer_to, plane.port, mail(), mail(), mail()) == [250, 250, 450]
+    await plane.later(3600)
+    assert await asyncio.to_thread(answer_to, plane.port, mail()) == [250]
+
+
+async def test_each_recipient_domain_has_a_limit_of_its_own(plane: Plane) -> None:
+    plane.add_inbox(domain_limit=2)
+    recipients = [BOB, "Eve@CORP.test", "carl@corp.test", "dora@other.test"]
+    messages = [mail(recipient=recipient) for recipient in recipients]
+    codes = await asyncio.to_thread(answer_to, plane.port, *messages)
+    assert codes == [250, 250, 550, 250]
+    day = plane.world.clock.now().strftime("%Y%m%d")
+    assert plane.redis.hgetall(f"ig:q:{INBOX}:r:{day}") == {"corp.test": "2", "other.test": "1"}
+    assert plane.redis.get(f"ig:q:{INBOX}:d:{day}") == "3"
+    assert 0 < plane.redis.ttl(f"ig:q:{INBOX}:r:{day}") <= 2 * 86400
+
+
+async def test_a_refused_limit_takes_nothing_from_the_others(plane: Plane) -> None:
+    plane.add_inbox(hour_limit=10, domain_limit=1)
+
+    def attempt() -> tuple[int, bytes]:
+        with Client(plane.port) as client:
+            smtp = client.secure().login().smtp
+            smtp.mail(ANNA)
+            for recipient in ("a@other.test", BOB, "eve@corp.test"):
+                smtp.rcpt(recipient)
+            answer: tuple[int, bytes] = smtp.data(mail().as_bytes())
+            return answer
+
+    code, text = await asyncio.to_thread(attempt)
+    assert code == 550
+    assert text.startswith(b"5.4.5 daily limit for corp.test exceeded (1 a day")
+    assert plane.redis.keys("ig:q:*") == []
+
+
 async def test_a_new_day_is_a_new_quota(plane: Plane) -> None:
     plane.add_inbox(day_limit=1)
     assert await asyncio.to_thread(answer_to, plane.port, mail(), mail()) == [250, 550]
@@ -189,7 +226,10 @@ async def test_without_a_key_nothing_leaves_and_nothing_counts(plane: Plane) -> 
 async def test_a_transaction_that_cannot_be_signed_gives_its_quota_back(plane: Plane) -> None:
     plane.control_plane.damaged_key = True
     assert await asyncio.to_thread(answer_to, plane.port, mail()) == [451]
-    assert [plane.redis.get(name) for name in plane.redis.keys("ig:q:*")] == ["0", "0"]
+    counters = sorted(plane.redis.keys("ig:q:*"))
+    assert [str(name).split(":")[3] for name in counters] == ["d", "h", "m", "r"]
+    assert [plane.redis.get(name) for name in counters[:3]] == ["0", "0", "0"]
+    assert plane.redis.hgetall(counters[3]) == {"corp.test": "0"}
     assert plane.receiver.mails == []
 
 

@@ -8,8 +8,8 @@ import base64
 import dkim
 from cryptography.hazmat.primitives import serialization
 
+from app.rules import traces
 from tests.sandbox.kumomta.plane import (
-    ANNA,
     BOB,
     DOMAIN,
     INBOX,
@@ -27,7 +27,7 @@ async def test_a_mail_is_delivered_signed_and_reported(plane: Plane) -> None:
     await asyncio.to_thread(send, plane.port, mail())
 
     delivered = (await eventually(lambda: plane.receiver.to(BOB)))[0]
-    assert delivered.sender == ANNA
+    assert delivered.sender.endswith("@bounce.mta.inboxgrove.test")
     assert b"\r\n.a line that starts with a dot\r\n" in delivered.content
 
     public = (
@@ -54,11 +54,12 @@ async def test_a_mail_is_delivered_signed_and_reported(plane: Plane) -> None:
     )
     assert [record["type"] for record in records] == ["Reception", "Delivery"]
     for record in records:
-        assert record["sender"] == ANNA
+        assert record["sender"] == delivered.sender
         assert record["recipient"] == BOB
         assert record["queue"] == f"{INBOX}:{TENANT}@corp.test"
         assert record["meta"] == {
             "tenant": TENANT, "campaign": INBOX, "x_inbox": INBOX, "x_domain": DOMAIN,
+            "x_trace": traces.of_address(delivered.sender),
         }  # fmt: skip
     assert records[1]["response"]["code"] == 250
     assert records[1]["peer_address"]["name"] == "mx.corp.test."
