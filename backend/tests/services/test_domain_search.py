@@ -134,7 +134,7 @@ def test_damaged_entries_are_asked_again(
 def test_a_listed_name_is_flagged_and_not_sold(
     outside: FakeWorld, providers: ports.Providers, lists: Lists
 ) -> None:
-    lists.codes[f"acme-post.com.{LIST}"] = "127.0.1.2"
+    lists.codes[f"acme-post.com.{LIST}"] = "127.0.0.2"
     bad, good = search("acme-post", providers, "com", "net")[:2]
     assert (bad.available, bad.blocklisted) == (False, True)
     assert "blocklist" in str(bad.reason)
