@@ -426,6 +426,21 @@ def test_an_event_without_effect_is_set_going_again_when_it_comes_again(
     assert outcome(event) == "applied"
 
 
+def test_a_night_sets_going_what_was_given_up(starter: Customer) -> None:
+    """A job whose worker died three times, say: Stripe got its 200 and sends nothing again."""
+    quiet(starter)
+    starter.world.advance(seconds=600)
+    with transaction(tenant=ALL_TENANTS) as db:
+        db.execute(text("UPDATE provider_events SET handled_at = NULL, outcome = NULL"))
+    code, told = command("reconcile")
+    assert (code, told["missed_events"]) == (0, 0)
+    quiet(starter)
+    with transaction(tenant=ALL_TENANTS) as db:
+        left = "SELECT DISTINCT event_type FROM provider_events WHERE handled_at IS NULL"
+        waiting = set(db.scalars(text(left)))
+    assert not waiting & set(stripe_events.HANDLERS)
+
+
 def test_an_event_cannot_lie_about_money(starter: Customer) -> None:
     """The body says anything; only what Stripe answers when asked is believed."""
     (charge,) = at_stripe(starter, "charges", customer=customer_id(starter))["data"]
