@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +24,6 @@ from app.database.models import (
     Transaction,
 )
 from app.database.session import ALL_TENANTS, transaction
-from app.integrations import ports
 from app.services import ledger, reconciliation, refunds, stripe_events
 from tests.fixtures.customer import Customer
 from tests.fixtures.money import (
@@ -33,10 +31,12 @@ from tests.fixtures.money import (
     at_stripe,
     audit,
     charges,
+    command,
     customer_id,
     kinds,
     later,
     letters,
+    payments,
     quiet,
     renew,
     set_bank,
@@ -45,18 +45,6 @@ from tests.fixtures.money import (
 from tests.fixtures.world import Running
 
 run = CliRunner()
-
-
-def payments() -> ports.PaymentGateway:
-    return ports.current().payments
-
-
-def command(*words: str) -> tuple[int, dict[str, Any]]:
-    from app.ops_billing import billing_app
-
-    result = run.invoke(billing_app, [*words, "--json"])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, json.loads(result.stdout)
 
 
 def refund(customer: Customer, intent: str, cents: int | None = None) -> UUID:

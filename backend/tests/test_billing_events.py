@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import random
 from typing import Any
 
 import pytest
 from sqlalchemy import select, text
-from typer.testing import CliRunner
 
 from app import clock, errors
 from app.database.models import (
@@ -23,27 +21,12 @@ from tests.fixtures.money import (
     alerts,
     at_stripe,
     charges,
+    command,
     customer_id,
+    payments,
     quiet,
 )
 from tests.fixtures.world import Running
-
-run = CliRunner()
-
-
-def payments() -> ports.PaymentGateway:
-    return ports.current().payments
-
-
-def command(*words: str) -> tuple[int, dict[str, Any]]:
-    from app.ops_billing import billing_app
-
-    result = run.invoke(billing_app, [*words, "--json"])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, json.loads(result.stdout)
-
-
-# What comes in ----------------------------------------------------------------------------------
 
 
 def told(kind: str, body: dict[str, Any], **more: Any) -> ports.WebhookEvent:
