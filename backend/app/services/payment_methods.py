@@ -222,26 +222,12 @@ def _own(tenant: Tenant, card_id: UUID, db: Session) -> PaymentMethod:
     return row
 
 
-def _own_at_stripe(
-    tenant: Tenant,
-    card_id: UUID,
-    db: Session,
-    payments: ports.PaymentGateway,
-    state: ports.SubscriptionState | None,
-) -> PaymentMethod:
-    """A card that Stripe still has; one that was removed a moment ago is NotFound."""
-    _own(tenant, card_id, db)
-    mirror(tenant, db, payments, state=state)
-    db.flush()  # What the mirror has found counts for the next question.
-    return _own(tenant, card_id, db)
-
-
 def make_default(
     tenant: Tenant, card_id: UUID, db: Session, *, payments: ports.PaymentGateway
 ) -> PaymentMethod:
     """Charge this card from now on; what is owed is asked of it at once. Raises NotFound."""
+    row = _own(tenant, card_id, db)
     state = subscription_state.refresh(tenant, db, payments)
-    row = _own_at_stripe(tenant, card_id, db, payments, state)
     payments.set_default_payment_method(
         customer=tenant.stripe_customer_id or "",
         payment_method=row.stripe_payment_method_id,
@@ -256,8 +242,7 @@ def remove(
     tenant: Tenant, card_id: UUID, db: Session, *, payments: ports.PaymentGateway
 ) -> PaymentMethod:
     """Take a card off the account. Raises NotFound, and Conflict for one that is still needed."""
-    state = subscription_state.refresh(tenant, db, payments)
-    row = _own_at_stripe(tenant, card_id, db, payments, state)
+    row = _own(tenant, card_id, db)
     if row.is_default:
         others = db.scalar(
             select(func.count()).where(
@@ -268,6 +253,7 @@ def remove(
         )
         if others:
             raise errors.Conflict("This is the default card. Make another one the default first.")
+        state = subscription_state.refresh(tenant, db, payments)
         if state is not None and not state.is_over:
             raise errors.Conflict(
                 "This card pays for the subscription. Add another one, or cancel first."
