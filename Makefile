@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything runs from backend/, in the environment that `setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test fuzz check fix lock migrate clean bench verify-ops
+.PHONY: help setup demo up test fuzz check fix lock migrate clean bench verify-ops docs sdk
 BIN := .venv/bin
 # What make leaves in the environment would reach the nested make of a test run.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
@@ -31,7 +31,14 @@ check: setup ## Format, lint, types, import rules, house rules, and models again
 	cd backend && $(BIN)/mypy app sandbox
 	cd backend && $(BIN)/lint-imports
 	cd backend && $(BIN)/python -m app.embedded sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic check'
+	cd backend && $(BIN)/zensical build --strict
 	cd backend && $(BIN)/pytest tests/architecture
+
+docs: setup ## Build docs/ into backend/.data/site; a link that leads nowhere fails
+	cd backend && $(BIN)/zensical build --strict
+
+sdk: setup ## Generate the typed Python client into backend/.data/sdk
+	cd backend && $(BIN)/python scripts/sdk
 
 verify-ops: setup ## Check Dockerfile, compose, Kubernetes, nginx and Prometheus files without any of them
 	@backend/scripts/verify-ops

@@ -1,8 +1,7 @@
-"""The ledger against Stripe, webhooks in any order, replay, reconciliation, refunds, alerts."""
+"""The ledger against Stripe, webhooks in any order, replay, reconciliation, refunds."""
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,6 @@ from sqlalchemy import Engine, delete, select, text, update
 from sqlalchemy.exc import DBAPIError
 from typer.testing import CliRunner
 
-from app import clock, errors
 from app.database.models import (
     BillingNotice,
     Invoice,
@@ -26,19 +24,19 @@ from app.database.models import (
     Transaction,
 )
 from app.database.session import ALL_TENANTS, transaction
-from app.integrations import ports
-from app.services import event_store, ledger, reconciliation, refunds, stripe_events
-from app.services.billing_service import BillingService
+from app.services import ledger, reconciliation, refunds, stripe_events
 from tests.fixtures.customer import Customer
 from tests.fixtures.money import (
     alerts,
     at_stripe,
     audit,
     charges,
+    command,
     customer_id,
     kinds,
     later,
     letters,
+    payments,
     quiet,
     renew,
     set_bank,
@@ -47,18 +45,6 @@ from tests.fixtures.money import (
 from tests.fixtures.world import Running
 
 run = CliRunner()
-
-
-def payments() -> ports.PaymentGateway:
-    return ports.current().payments
-
-
-def command(*words: str) -> tuple[int, dict[str, Any]]:
-    from app.ops_billing import billing_app
-
-    result = run.invoke(billing_app, [*words, "--json"])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, json.loads(result.stdout)
 
 
 def refund(customer: Customer, intent: str, cents: int | None = None) -> UUID:
@@ -362,127 +348,6 @@ def test_replay_by_command(starter: Customer, owner: Engine) -> None:
     code, told = command("replay", "evt_of_nobody")
     assert (code, list(told["failed"])) == (1, ["evt_of_nobody"])
     assert command("replay", "--unhandled") == (0, {"replayed": 0, "failed": None})
-
-
-# What comes in ----------------------------------------------------------------------------------
-
-
-def told(kind: str, body: dict[str, Any], **more: Any) -> ports.WebhookEvent:
-    payload = {
-        "id": f"evt_{random.randrange(10**12)}",
-        "type": kind,
-        "livemode": False,
-        "api_version": payments().api_version,
-        "data": {"object": body},
-        **more,
-    }
-    return ports.WebhookEvent(
-        id=str(payload["id"]), type=kind, created=clock.now(), object=body, payload=payload
-    )
-
-
-def outcome(event: ports.WebhookEvent) -> str | None:
-    with transaction(tenant=ALL_TENANTS) as db:
-        row = db.scalars(select(ProviderEvent).where(ProviderEvent.provider_id == event.id)).one()
-        assert row.handled_at is not None
-        return row.outcome
-
-
-def test_what_became_of_an_event_is_kept(starter: Customer) -> None:
-    unknown = told("balance.available", {"object": "balance"})
-    stranger = told("customer.updated", {"object": "customer", "id": "cus_of_nobody"})
-    ours = told("customer.updated", {"object": "customer", "id": customer_id(starter)})
-    for event in (unknown, stranger, ours):
-        event_store.receive(event, payments())
-    quiet(starter)
-    assert [outcome(e) for e in (unknown, stranger, ours)] == ["ignored", "stranger", "applied"]
-
-
-def test_an_event_of_the_other_mode_is_refused(world: Running) -> None:
-    event = told("customer.updated", {"object": "customer", "id": "cus_1"}, livemode=True)
-    with pytest.raises(errors.Invalid, match="other mode"):
-        event_store.receive(event, payments())
-
-
-def test_another_api_version_is_taken_and_told_of(world: Running) -> None:
-    event = told(
-        "customer.updated", {"object": "customer", "id": "cus_1"}, api_version="2020-08-27"
-    )
-    assert event_store.receive(event, payments()) is not None
-    assert alerts() == ["api_version"]
-
-
-def test_an_event_without_effect_is_set_going_again_when_it_comes_again(
-    starter: Customer,
-) -> None:
-    event = told("customer.updated", {"object": "customer", "id": customer_id(starter)})
-    event_store.receive(event, payments())
-    with transaction(tenant=ALL_TENANTS) as db:
-        db.execute(text("DELETE FROM outbox WHERE routed_at IS NULL"))
-    assert event_store.receive(event, payments()) is None
-    starter.world.advance(seconds=120)
-    event_store.receive(event, payments())
-    quiet(starter)
-    assert outcome(event) == "applied"
-
-
-def test_an_event_cannot_lie_about_money(starter: Customer) -> None:
-    """The body says anything; only what Stripe answers when asked is believed."""
-    (charge,) = at_stripe(starter, "charges", customer=customer_id(starter))["data"]
-    lie = told("charge.succeeded", {**charge, "amount": 1, "amount_captured": 1})
-    event_store.receive(lie, payments())
-    quiet(starter)
-    assert charges(starter) == [9_700]
-
-
-def test_every_event_of_the_list_is_handled() -> None:
-    """Those that the product's documentation tells operators to subscribe to."""
-    from pathlib import Path
-
-    page = (Path(__file__).parents[1] / "docs" / "billing.md").read_text()
-    missing = [name for name in stripe_events.HANDLERS if f"`{name}`" not in page]
-    assert not missing
-
-
-@pytest.mark.parametrize(
-    "kind", ["radar.early_fraud_warning.created", "invoice.finalization_failed"]
-)
-def test_what_only_a_person_can_settle_calls_one(starter: Customer, kind: str) -> None:
-    (charge,) = at_stripe(starter, "charges", customer=customer_id(starter))["data"]
-    (invoice, *_) = at_stripe(starter, "invoices", customer=customer_id(starter))["data"]
-    body = {
-        "radar.early_fraud_warning.created": {
-            "object": "radar.early_fraud_warning",
-            "id": "issfr_1",
-            "charge": charge["id"],
-            "actionable": True,
-        },
-        "invoice.finalization_failed": {
-            **invoice,
-            "last_finalization_error": {"message": "No tax location."},
-        },
-    }[kind]
-    for _ in range(2):
-        event_store.receive(told(kind, body), payments())
-    quiet(starter)
-    assert len(alerts()) == 1
-
-
-def test_alerts_reach_a_letter_box_and_are_resolved(starter: Customer) -> None:
-    from app.services import notices
-
-    with transaction(tenant=ALL_TENANTS) as db:
-        assert notices.alert(db, "loss", "p1", "Look after it.")
-        assert not notices.alert(db, "loss", "p1", "Look after it.")
-    starter.drain()
-    code, told_ = command("alerts")
-    assert (code, [one["kind"] for one in told_["open"]]) == (1, ["loss"])
-    assert command("alerts", "--resolve", told_["open"][0]["id"]) == (0, {"open": []})
-
-
-def test_signatures_are_judged_by_the_webhook_itself(world: Running) -> None:
-    with pytest.raises(errors.Invalid):
-        BillingService.handle_webhook(b"{}", "t=1,v1=00")
 
 
 def test_a_tenant_sees_its_own_books_only(starter: Customer, other: Customer) -> None:

@@ -31,6 +31,7 @@ from app.database.session import ALL_TENANTS, transaction
 from app.rules import abuse, suspensions, traces
 from app.services import kill_switch
 from tests.fixtures.customer import Customer
+from tests.fixtures.money import alerts
 from tests.fixtures.world import SECRET, Running, eventually
 
 FBL = "fbl@fbl.mta.inboxgrove.test"
@@ -228,6 +229,7 @@ def test_ten_people_stop_a_tenant_and_one_person_ten_times_does_not(sender: Send
     assert stopped(sender.tenant)
     (decision,) = decisions()
     assert (decision.action, decision.reason) == ("suspend", "spam_complaint")
+    assert alerts() == ["tenant_stopped"]
     assert decision.rule_version == suspensions.VERSION
     assert decision.evidence["rule"] == "complaints"
     assert decision.evidence["complainers_long"] == 10

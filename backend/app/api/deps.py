@@ -46,7 +46,11 @@ _ANONYMOUS_FACTOR = 5
 
 
 async def get_db(request: Request) -> AsyncIterator[Session]:
-    """The request's transaction. It is committed before the answer leaves."""
+    """The request's transaction. It is committed before the answer leaves.
+
+    Dependencies that only look at what is known already are coroutines: each one that is not takes
+    a thread, and a request that changes threads six times is mostly that.
+    """
     async with (
         request.app.state.lanes.working.enter(),
         contextmanager_in_threadpool(transaction(tenant=NOBODY)) as db,
@@ -153,8 +157,12 @@ def _program(request: Request, key: str, db: Session) -> Principal:
 Who = Annotated[Principal, Depends(get_principal)]
 
 
-def get_person(principal: Who) -> SignedIn:
+async def get_person(principal: Who) -> SignedIn:
     """A person; programs have no password, sessions or second factor of their own."""
+    return _person_of(principal)
+
+
+def _person_of(principal: Principal) -> SignedIn:
     if principal.user is None or principal.claims is None:
         raise errors.Forbidden("This is for people: sign in instead of sending an API key.")
     return SignedIn(principal.tenant, principal.user, principal.claims)
@@ -163,12 +171,12 @@ def get_person(principal: Who) -> SignedIn:
 Person = Annotated[SignedIn, Depends(get_person)]
 
 
-def get_tenant_even_suspended(principal: Who) -> Tenant:
+async def get_tenant_even_suspended(principal: Who) -> Tenant:
     """For the few operations by which a suspended tenant reads why, and pays."""
     return principal.tenant
 
 
-def get_current_tenant(principal: Who) -> Tenant:
+async def get_current_tenant(principal: Who) -> Tenant:
     """The tenant that asks: authenticated, within its rate limit, not suspended."""
     kill_switch.require_off(principal.tenant)
     return principal.tenant
@@ -274,7 +282,7 @@ def _find_operator(request: Request, db: Session) -> Operator:
     return operator
 
 
-def _recent_operator(request: Request, _: CurrentOperator) -> None:
+async def _recent_operator(request: Request, _: CurrentOperator) -> None:
     if clock.now() - request.state.authenticated_at > RECENT:
         raise errors.ReauthenticationRequired(
             "This needs a second factor shown within 15 minutes: open a new session."
@@ -325,7 +333,7 @@ def requires(
     return {"dependencies": checks, "openapi_extra": about}
 
 
-def _answer_repeats(claim: Annotated[Claim, Depends(claim_key, scope="function")]) -> None:
+async def _answer_repeats(claim: Annotated[Claim, Depends(claim_key, scope="function")]) -> None:
     """Only after the caller was recognised: an answer may hold secrets."""
     claim.settle()
 
@@ -340,12 +348,12 @@ class _Needs:
     recent: bool
     before_two_factor: bool
 
-    def __call__(self, principal: Who) -> None:
+    async def __call__(self, principal: Who) -> None:
         user, tenant = principal.user, principal.tenant
         if not self.suspended_too:
-            get_current_tenant(principal)
+            kill_switch.require_off(principal.tenant)
         if self.person:
-            get_person(principal)
+            _person_of(principal)
         lacks_factor = user is not None and not user.two_factor_enabled
         if tenant.requires_two_factor and lacks_factor and not self.before_two_factor:
             raise errors.TwoFactorRequired

@@ -28,6 +28,9 @@ ALL_TENANTS: Final = "*"
 
 POOL_SIZE = 20
 
+_BEGUN: Final = "begun"
+"""Whether a session has a connection already, which must be told of another scope."""
+
 
 def make_engine(url: str, connection: type[ImpatientConnection] = ImpatientConnection) -> Engine:
     """No connection is made yet. Gives up rather than hangs when PostgreSQL is frozen."""
@@ -92,13 +95,14 @@ def passing_locks(db: Session) -> Iterator[None]:
 def scope(db: Session, tenant: UUID | str) -> None:
     """Limit what `db` sees; call it before the first statement, or again inside a transaction."""
     db.info["tenant"] = tenant
-    if db.in_transaction():
+    if db.info.get(_BEGUN):
         _tell_postgres(db.connection(), tenant)
 
 
 @event.listens_for(Session, "after_begin")
 def _after_begin(db: Session, _: SessionTransaction, connection: Connection) -> None:
     tenant = db.info.get("tenant")
+    db.info[_BEGUN] = True
     if tenant is not None:
         _tell_postgres(connection, tenant)
 

@@ -11,6 +11,9 @@ PAYMENT_FAILED, PAYMENT_DISPUTED = "payment_failed", "payment_disputed"
 _WEIGHT = {PAYMENT_FAILED: 0, PAYMENT_DISPUTED: 1}
 """What ends by itself, when everything is paid or the dispute is won; other reasons weigh more."""
 
+ABOUT_MAIL = frozenset({"spam_complaint", "blacklisted"})
+"""What the mail itself speaks for; rules stop tenants for it without a person."""
+
 WHAT_TO_DO: Mapping[str, str] = {
     "spam_complaint": (
         "Mailbox providers reported your mail as spam. Stop the campaigns concerned, and appeal"

@@ -32,7 +32,7 @@ def receive(event: ports.WebhookEvent, payments: ports.PaymentGateway) -> UUID |
     with transaction(tenant=ALL_TENANTS) as db:
         row_id = store(event, db)
         if row_id is None:
-            _set_going_again(event.id, db)
+            set_going_again(event.id, db)
         version = event.payload.get("api_version")
         if version not in {None, payments.api_version}:
             notices.alert(
@@ -68,10 +68,16 @@ def store(event: ports.WebhookEvent, db: Session) -> UUID | None:
     return row_id
 
 
-def _set_going_again(event_id: str, db: Session) -> None:
+def set_going_again(event_id: str, db: Session) -> bool:
+    """Whether a stored event had no effect yet and is handled once more.
+
+    Its job was given up, or is slow; handling one twice is harmless.
+    """
     row = _find(event_id, db)
-    if row is not None and row.handled_at is None and row.created_at < clock.now() - PATIENCE:
-        outbox.record(db, events.ProviderEventReceived(provider_event_id=row.id))
+    if row is None or row.handled_at is not None or row.created_at >= clock.now() - PATIENCE:
+        return False
+    outbox.record(db, events.ProviderEventReceived(provider_event_id=row.id))
+    return True
 
 
 def replay(event_id: str, db: Session, payments: ports.PaymentGateway) -> UUID:

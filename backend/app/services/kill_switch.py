@@ -72,6 +72,15 @@ def turn_on(
     audit.write(db, locked.id, "tenant_suspended", "tenant", locked.id, changes)
     decide(locked, DecisionAction.SUSPEND, reason, db, note, evidence)
     since = locked.suspended_at
+    if audit.actor().kind == "system" and reason in suspensions.ABOUT_MAIL:
+        # Nobody decided this: a person sees soon whether the rule was right.
+        notices.alert(
+            db,
+            "tenant_stopped",
+            f"{locked.id} {since:%Y-%m-%d %H:%M}",
+            f"{locked.company_name} was stopped for {reason}: {note}",
+            tenant_id=locked.id,
+        )
     notices.owe(
         db,
         locked.id,

@@ -98,14 +98,18 @@ def accounts(db: Session) -> list[UUID]:
 def fetch_missed_events(db: Session, payments: ports.PaymentGateway) -> int:
     """Store what happened at Stripe and never reached us; how many events that were.
 
-    All recent events are asked for and not only those Stripe calls undelivered: an answer of 200
-    that we gave and lost would not be among them.
+    What reached us and had no effect, because its job was given up, is set going again. All recent
+    events are asked for and not only those Stripe calls undelivered: an answer of 200 that we gave
+    and lost would not be among them.
     """
     now = clock.now()
     found = 0
     for event in payments.events_since(now - LOOK_BACK, sorted(stripe_events.HANDLERS)):
         if event.created <= now - ON_ITS_WAY:
-            found += event_store.store(event, db) is not None
+            if event_store.store(event, db) is not None:
+                found += 1
+            else:
+                event_store.set_going_again(event.id, db)
     if found:
         notices.alert(
             db,

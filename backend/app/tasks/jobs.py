@@ -2,7 +2,7 @@
 
 A job that meets ProviderUnavailable waits and is tried again; any other error counts the same way,
 so that a bug mended by a deploy heals by itself. After MAX_ATTEMPTS, or three deliveries that ended
-in a dead worker, the job is dead: an operator sees it and can replay it.
+in a dead worker, the job is dead: an operator is called, sees it and can replay it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from app.database import audit
 from app.database.session import ALL_TENANTS, transaction
 from app.database.tables.messaging import Job, JobState
 from app.errors import InboxGroveError
+from app.services import notices
 from app.utils import monitoring
+
+TELLS_OPERATORS = "billing.send_alert"
 
 MAX_ATTEMPTS = 12
 MAX_DELIVERIES = 3
@@ -103,9 +106,9 @@ def _begin(job_id: UUID) -> tuple[str, dict[str, Any], str | None] | None:
         if job is None or job.state != JobState.SENT:
             return None
         if job.deliveries >= MAX_DELIVERIES:
-            job.state, job.finished_at = JobState.DEAD, clock.now()
             job.last_error = "The worker died three times while it ran this."
             monitoring.QUARANTINED.inc()
+            _bury(db, job)
             return None
         job.deliveries += 1
         job.started_at = clock.now()
@@ -141,11 +144,25 @@ def _failed(job_id: UUID, why: str) -> JobState:
         job.deliveries, job.last_error = 0, why[:1000]
         job.attempts += 1
         if job.attempts >= MAX_ATTEMPTS:
-            job.state, job.finished_at = JobState.DEAD, clock.now()
+            _bury(db, job)
         else:
             job.state = JobState.WAITING
             job.next_try_at = clock.now() + timedelta(seconds=backoff(job.attempts))
         return job.state
+
+
+def _bury(db: Session, job: Job) -> None:
+    """A dead job waits for a person, so a person is called."""
+    job.state, job.finished_at = JobState.DEAD, clock.now()
+    if job.task != TELLS_OPERATORS:
+        # The death of an alert's own mail would only make another that cannot be sent.
+        notices.alert(
+            db,
+            "job_dead",
+            f"{job.id} {job.finished_at:%Y-%m-%d}",
+            f"{job.task} was given up: {job.last_error}",
+            tenant_id=job.tenant_id,
+        )
 
 
 def backoff(attempts: int) -> float:

@@ -21,6 +21,7 @@ from app.database.models import Job, JobState, OutboxEvent, ScheduledRun
 from app.database.session import ALL_TENANTS, transaction
 from app.events import HoldsDue, HousekeepingDue, TenantSuspended
 from app.tasks import jobs, relay, schedule
+from tests.fixtures.money import alerts
 
 pytestmark = pytest.mark.usefixtures("clean")
 TASK = "test.step"
@@ -104,11 +105,22 @@ def test_after_the_last_try_it_is_dead_and_can_be_replayed() -> None:
         raise ValueError("no")
 
     assert jobs.run(job_id, {TASK: fail}) == JobState.DEAD
+    assert alerts() == ["job_dead"]
     with transaction(tenant=ALL_TENANTS) as db:
         assert queries.summary(db)["dead"][0]["error"] == "ValueError: no"
         assert queries.replay(db, None) == 1
     assert job_of(job_id).state == JobState.WAITING
     assert job_of(job_id).attempts == 0
+
+
+def test_the_death_of_an_alert_s_own_mail_raises_no_other() -> None:
+    job_id = make_job(task=jobs.TELLS_OPERATORS, attempts=jobs.MAX_ATTEMPTS - 1)
+
+    def fail(_: Session) -> None:
+        raise errors.ProviderUnavailable("mail")
+
+    assert jobs.run(job_id, {jobs.TELLS_OPERATORS: fail}) == JobState.DEAD
+    assert alerts() == []
 
 
 def test_again_commits_and_waits() -> None:
@@ -129,6 +141,7 @@ def test_a_job_that_kills_its_worker_is_quarantined() -> None:
     job_id = make_job(deliveries=jobs.MAX_DELIVERIES)
     assert jobs.run(job_id, {TASK: write_something}) is None
     assert job_of(job_id).state == JobState.DEAD
+    assert alerts() == ["job_dead"]
     assert written() == 0
 
 

@@ -34,7 +34,7 @@ class SessionIn(In):
     totp_code: Annotated[str, Field(min_length=1, max_length=20)]
 
 
-class SessionOut(Out):
+class OperatorSessionOut(Out):
     access_token: str
     expires_in: int
     """Seconds. What cannot be undone wants a session of the last 15 minutes."""
@@ -81,7 +81,7 @@ class PersonOut(UserOut):
     is_active: bool
 
 
-class CountsOut(Out):
+class TenantCountsOut(Out):
     users: int
     domains: dict[str, int]
     """By status."""
@@ -109,7 +109,7 @@ class DecisionOut(Out):
 class TenantDetailOut(Out):
     tenant: TenantAdminOut
     users: list[PersonOut]
-    counts: CountsOut
+    counts: TenantCountsOut
     decisions: list[DecisionOut]
     """The latest."""
     audit: list[AuditOut]

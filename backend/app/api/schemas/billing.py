@@ -77,7 +77,7 @@ class SubscriptionOut(Out):
     usage: UsageOut
 
 
-class SessionOut(Out):
+class HostedPageOut(Out):
     id: str
     url: str | None
 

@@ -32,7 +32,7 @@ router = APIRouter(prefix="/admin", tags=["admin"])
 
 @router.post(
     "/session",
-    response_model=Envelope[s.SessionOut],
+    response_model=Envelope[s.OperatorSessionOut],
     **public(audit_event="operator_session_opened"),
 )
 def open_session(body: s.SessionIn, request: Request) -> Any:

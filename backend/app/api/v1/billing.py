@@ -108,7 +108,7 @@ def remove_card(card_id: UUID, tenant: EvenSuspendedTenant, db: DB) -> Any:
 @router.post(
     "/checkout-session",
     status_code=201,
-    response_model=Envelope[s.SessionOut],
+    response_model=Envelope[s.HostedPageOut],
     **requires(
         Permission.BILLING_WRITE, audit_event="checkout_opened", suspended_too=True,
         idempotent=True, waits=True,
