@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
 import dns.exception
@@ -37,6 +37,15 @@ class Resolver:
             self._resolver.nameservers = [_server(text) for text in servers]
         self._resolver.timeout = timeout
         self._resolver.lifetime = lifetime
+        # One server alone is asked like all of them; several get a resolver each.
+        self._views: dict[str, Resolver] = {servers[0] if servers else "system": self}
+        if len(servers) > 1:
+            self._views = {
+                server: Resolver([server], timeout=timeout, lifetime=lifetime) for server in servers
+            }
+
+    def views(self) -> Mapping[str, Resolver]:
+        return self._views
 
     def lookup(self, name: str, record_type: str) -> list[str]:
         try:

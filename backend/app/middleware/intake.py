@@ -15,6 +15,9 @@ from app.middleware import strict_json
 _PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked by address, not by name."""
 
+_ANY_HOST = _PROBES | {"/.well-known/mta-sts.txt"}
+"""The last is asked at a host below each tenant's domain, and decides by itself which it serves."""
+
 MAX_HEAD_BYTES = 32 * 1024
 """Of the target and all headers; nginx takes as much by default."""
 
@@ -52,7 +55,7 @@ class IntakeMiddleware:
             return
         _require_small(scope)
         headers = Headers(scope=scope)
-        if scope["path"] not in _PROBES and not self._serves(headers.getlist("host")):
+        if scope["path"] not in _ANY_HOST and not self._serves(headers.getlist("host")):
             raise Invalid("This host name is not served here.")
         # PostgreSQL stores no NUL, and nobody means one.
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
