@@ -54,7 +54,7 @@ class Resolver:
         except dns.resolver.NXDOMAIN:
             return []
         except dns.resolver.NoAnswer as error:
-            if _is_referral(error.response()):
+            if _is_referral(error.kwargs["response"]):
                 # A server that knows nothing of the name and points elsewhere has said nothing.
                 raise ProviderUnavailable(provider="DNS", reason="a lame answer") from error
             return []

@@ -21,11 +21,8 @@ Resolve = Callable[[str, str], Sequence[str]]
 
 _ASKING = frozenset({"include", "a", "mx", "ptr", "exists"})
 _SILENT = frozenset({"all", "ip4", "ip6"})
-_TERM = re.compile(
-    r"([+?~-]?)([a-z][a-z0-9]*)(?:(?P<colon>[:])(?P<value>[^/]\S*))?(?P<cidr>/\S+)?\Z"
-)
 _CIDR = re.compile(r"(?:/(?:3[0-2]|[12]?[0-9]))?(?://(?:12[0-8]|1[01][0-9]|[1-9]?[0-9]))?\Z")
-_MODIFIER = re.compile(r"([a-z][a-z0-9._-]*)=(\S*)\Z")
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
 @dataclass(frozen=True)
@@ -85,10 +82,10 @@ def terms(record: str) -> tuple[Term, ...]:
     redirects: list[Term] = []
     ended = False
     for text in record.split()[1:]:
-        modifier = _MODIFIER.match(text.lower())
-        if modifier is not None:
-            if modifier[1] == "redirect":
-                redirects.append(Term("redirect", _target(text.partition("=")[2], text)))
+        modifier, is_one, value = text.lower().partition("=")
+        if is_one and modifier[:1].isalpha() and _NAME.issuperset(modifier):
+            if modifier == "redirect":
+                redirects.append(Term(modifier, _target(value, text)))
             continue
         term = _mechanism(text)
         if not ended:
@@ -101,10 +98,10 @@ def terms(record: str) -> tuple[Term, ...]:
 
 
 def _mechanism(text: str) -> Term:
-    matched = _TERM.match(text.lower())
-    if matched is None:
-        raise BadSPF(f"{text} is no term of SPF")
-    name, value, cidr = matched[2], matched["value"], matched["cidr"] or ""
+    body = text.lower().removeprefix(text[0] if text[0] in "+?~-" else "")
+    end = min((at for at in map(body.find, ":/") if at >= 0), default=len(body))
+    name, rest = body[:end], body[end:]
+    value, cidr = (rest[1:], "") if rest.startswith(":") else (None, rest)
     if name in {"ip4", "ip6"}:
         _check_network(name, (value or "") + cidr, text)
         return Term(name)
@@ -126,11 +123,12 @@ def _mechanism(text: str) -> Term:
 
 
 def _without_length(value: str | None, cidr: str) -> tuple[str | None, str]:
-    # The value was matched up to its end; a length behind it is cut off here, not inside a macro.
     if value is None:
         return None, cidr
-    at = re.search(r"(?<!\{)/[0-9/]*\Z", value)
-    return (value, cidr) if at is None else (value[: at.start()], value[at.start() :])
+    # Only what ends it is a length: a macro may have a slash inside.
+    head = value.rstrip("0123456789/")
+    digits, slash, length = value[len(head) :].partition("/")
+    return head + digits, slash + length
 
 
 def _check_network(name: str, value: str, text: str) -> None:
