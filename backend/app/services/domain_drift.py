@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app import errors, events
 from app.database import outbox
-from app.database.models import Domain, DomainStatus
+from app.database.models import Domain, DomainStatus, NoticeKind
 from app.integrations import ports
 from app.rules import dns_records, dns_views
 from app.rules.dns_records import Record
@@ -148,18 +148,28 @@ def _words(wrong: Sequence[dns_records.Verdict]) -> str:
 
 
 def _tell(domain: Domain, why: str, db: Session) -> None:
-    """Show it on the name at once; call a person when the next look still finds it.
+    """Show it on the name at once; tell tenant and operators when the next look still finds it.
 
-    One look alone may have seen what a resolver kept from before a repair.
+    One look alone may have seen what a resolver kept from before a repair; and another difference
+    than the one that stands there is a new matter.
     """
     before, now = domain.failure, f"{MARK}{why}"[:500]
-    if (before or "").startswith(MARK):
+    if before == now:
+        fact = f"{domain.id}:{domain.updated_at.isoformat()}"
         notices.alert(
             db,
             "domain_dns_differs",
-            f"{domain.id}:{domain.updated_at:%Y-%m-%dT%H:%M:%S}",
+            fact,
             f"{domain.domain_name}: {why}",
             tenant_id=domain.tenant_id,
+        )
+        notices.owe(
+            db,
+            domain.tenant_id,
+            NoticeKind.DOMAIN_DNS_DIFFERS,
+            fact,
+            domain_name=domain.domain_name,
+            why=why[:500],
         )
         return
     domain.failure = now

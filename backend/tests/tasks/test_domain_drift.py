@@ -22,7 +22,14 @@ from sqlalchemy import select
 
 from app import errors, events
 from app.database import outbox
-from app.database.models import AuditLog, Domain, DomainStatus, OperatorAlert
+from app.database.models import (
+    AuditLog,
+    BillingNotice,
+    Domain,
+    DomainStatus,
+    NoticeKind,
+    OperatorAlert,
+)
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.integrations.cloudflare_client import CloudflareClient, body_of
@@ -193,6 +200,10 @@ def test_a_second_spf_record_is_theirs_and_is_told(zone: OwnersZone, domain_id: 
     look(domain_id, zone.providers)
     look(domain_id, zone.providers)
     assert alerts() == ["domain_dns_differs"]
+    with transaction(tenant=ALL_TENANTS) as db:
+        owed = select(BillingNotice).where(BillingNotice.kind == NoticeKind.DOMAIN_DNS_DIFFERS)
+        (notice,) = db.scalars(owed)
+        assert f"Keep one TXT record at {NAME}" in notice.details["why"]
     assert zone.all() == before
     with transaction(tenant=ALL_TENANTS) as db:
         assert [row["domain"] for row in domain_drift.overview(db)] == [NAME]
@@ -297,6 +308,18 @@ class _Several:
 
     def views(self) -> dict[str, ports.DNSResolver]:
         return self._views
+
+
+def test_another_difference_is_shown_and_told_anew(zone: OwnersZone, domain_id: UUID) -> None:
+    for number, (name, tag) in enumerate([(NAME, "v=spf1"), (f"_dmarc.{NAME}", "v=DMARC1")], 1):
+        zone.add(type="TXT", name=name, content=f'"{tag} x=1"', ttl=300)
+        for _ in range(3):
+            look(domain_id, zone.providers)
+        failure = domain_of(domain_id).failure
+        assert failure is not None
+        assert f"begin with {tag}" in failure
+        assert alerts() == ["domain_dns_differs"] * number
+        zone.delete(next(r for r in zone.all() if "x=1" in r["content"]))
 
 
 def test_silence_is_no_difference(outside: FakeWorld, domain_id: UUID) -> None:
