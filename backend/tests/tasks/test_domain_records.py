@@ -140,8 +140,10 @@ def test_the_policy_is_served_at_the_host_of_its_domain_alone(
 
         assert ask(f"mta-sts.{NAME}") == (200, "text/plain")
         assert ask(f"MTA-STS.{NAME.upper()}:443") == (200, "text/plain")
-        for host in (NAME, f"mta-sts.x{NAME}", "mta-sts.nobody.test", "api.acme.test", "mta-sts."):
+        for host in (f"mta-sts.x{NAME}", "mta-sts.nobody.test", "api.acme.test"):
             assert ask(host)[0] == 404, host
+        for host in (NAME, "evil.test", "mta-sts.", "mta-sts"):
+            assert ask(host)[0] == 400, host
         # The name opens nothing else.
         assert ask(f"mta-sts.{NAME}", "/api/v1/billing/plans")[0] == 400
         text = client.get(mta_sts.PATH, headers={"Host": f"mta-sts.{NAME}"}).text
