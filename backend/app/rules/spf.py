@@ -141,7 +141,10 @@ def _check_network(name: str, value: str, text: str) -> None:
 
 def _target(value: str, text: str) -> str:
     name = value.rstrip(".").lower()
-    if not name or len(name) > 253 or "/" in name:
+    # A macro becomes a name only when a mail comes.
+    labels = ["macro"] if "%" in name else name.split(".")
+    is_name = name.isascii() and "/" not in "".join(labels)
+    if len(name) > 253 or not is_name or not all(0 < len(label) < 64 for label in labels):
         raise BadSPF(f"{text} names no domain")
     return name
 

@@ -42,6 +42,7 @@ def count(record: str, names: Names | None = None) -> Count:
         ("v=spf1 ip4:192.0.2.0/24 ip6:2001:db8::/32 -all", [Term("ip4"), Term("ip6"), Term("all")]),
         ("v=spf1 +include:A.Test. ?all", [Term("include", "a.test"), Term("all")]),
         ("v=spf1 exists:%{i}._x.test -all", [Term("exists", "%{i}._x.test"), Term("all")]),
+        ("v=spf1 exists:%{ir/}.x.test -all", [Term("exists", "%{ir/}.x.test"), Term("all")]),
         ("v=spf1 ptr -all", [Term("ptr"), Term("all")]),
         ("v=spf1 redirect=r.test", [Term("redirect", "r.test")]),
         # With `all` the redirect is never used, and neither is what stands behind (RFC 7208, 5.1).
@@ -76,7 +77,11 @@ def test_terms(record: str, parsed: list[Term]) -> None:
         "v=spf1 redirect=",
         "v=spf1, -all",
         "v=spf1 -all;",
-        "v=spf1 include:" + "a" * 254,
+        "v=spf1 include:" + "a." * 128,
+        f"v=spf1 include:{'a' * 64}.test",
+        "v=spf1 include:a..test",
+        "v=spf1 include:b\u00fccher.test",
+        "v=spf1 include:a.test/24",
     ],
 )
 def test_what_receivers_reject(record: str) -> None:
