@@ -107,6 +107,10 @@ class CloudflareSettings(_Group):
     api_url: str = "https://api.cloudflare.com/client/v4"
     api_token: SecretStr = SecretStr("sandbox-token")
     account_id: str = "sandbox-account"
+    # What the token may ask within five minutes; the dashboard counts into it as well.
+    calls_per_five_minutes: int = Field(default=1_200, gt=0)
+    # How many zones may wait for their delegation at once; Cloudflare tells nobody its number.
+    pending_zones: int = Field(default=40, gt=0)
 
 
 class KumoSettings(_Group):
@@ -166,6 +170,9 @@ class Settings(_Group):
     max_body_bytes: int = 1_048_576
     mta_token: SecretStr = SecretStr(_DEV_SECRET)
     mail_zone: str = "mta.inboxgrove.test"
+    # Optional records of every domain; what they need of the deployment is in docs/domains.md.
+    tracking_host: str = ""
+    mta_sts_mode: Literal["off", "testing", "enforce"] = "off"
     submission_host: str = "127.0.0.1"
     submission_port: int = 1587
     dns_resolvers: CommaList = Field(default=[])

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
 from app import wiring
-from app.api import docs, internal, pages, probes, webhooks, webhooks_kumomta
+from app.api import docs, internal, pages, probes, webhooks, webhooks_kumomta, well_known
 from app.api.lanes import Lanes
 from app.api.responses import ERRORS
 from app.api.v1 import (
@@ -81,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(internal.router)
     app.include_router(pages.router)
     app.include_router(probes.router)
+    app.include_router(well_known.router)
     app.include_router(docs.router)
     docs.mount(app)
     app.openapi = _described(app)  # type: ignore[method-assign]  # FastAPI's documented way.

@@ -105,6 +105,29 @@ def domain_drift_view(as_json: AsJSON = False) -> None:
     raise typer.Exit(1 if found else 0)
 
 
+@ops_app.command("mail-zone")
+def mail_zone_view(as_json: AsJSON = False) -> None:
+    """What MAIL_ZONE must hold, by real queries, and what it lacks with the cure; exit 1 for any.
+
+    Exit 2 when the DNS does not answer.
+    """
+    from dataclasses import asdict
+
+    from app import errors, wiring
+    from app.integrations import ports
+    from app.services import mail_policy
+
+    wiring.boot()
+    try:
+        found = mail_policy.findings(ports.current())
+    except errors.ProviderUnavailable as error:
+        typer.echo(f"Not done: {error.message}", err=True)
+        raise typer.Exit(2) from None
+    faults = [asdict(finding) for finding in found if finding.fault]
+    show({"checked": len(found), "faults": faults}, as_json)
+    raise typer.Exit(1 if faults else 0)
+
+
 @ops_app.command("audit-verify")
 def audit_verify(
     tenant: Annotated[UUID | None, typer.Option(help="Only this tenant's chain.")] = None,

@@ -17,6 +17,7 @@ from app.integrations.dns_resolver import Resolver
 from app.integrations.kumo_client import KumoClient
 from app.integrations.mailer import SMTPMailer
 from app.integrations.namecheap_client import NamecheapClient
+from app.integrations.namecheap_limits import RateLimit
 from app.integrations.porkbun_client import PorkbunClient
 from app.integrations.shelf import Shelf
 from app.integrations.stripe_client import StripeGateway
@@ -112,6 +113,8 @@ def build_providers(settings: Settings) -> ports.Providers:
             alert_email=settings.alert_email,
             keep_events=timedelta(days=settings.delivery_events_days),
             webhook_networks=tuple(settings.webhook_networks),
+            tracking_host=settings.tracking_host,
+            mta_sts_mode="" if settings.mta_sts_mode == "off" else settings.mta_sts_mode,
         ),
         payments=payments,
         registrar=_registrar(settings, http, redis),
@@ -120,6 +123,13 @@ def build_providers(settings: Settings) -> ports.Providers:
             url=settings.cloudflare.api_url,
             token=settings.cloudflare.api_token.get_secret_value(),
             account_id=settings.cloudflare.account_id,
+            limit=RateLimit(
+                redis,
+                f"ig:cloudflare:{settings.cloudflare.account_id}:calls",
+                ((300, settings.cloudflare.calls_per_five_minutes),),
+                provider="Cloudflare",
+            ),
+            pending_zones=settings.cloudflare.pending_zones,
         ),
         resolver=Resolver(servers=settings.dns_resolvers),
         mail=KumoClient(

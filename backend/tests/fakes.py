@@ -233,6 +233,9 @@ class FakeResolver:
     def lookup(self, name: str, record_type: str) -> list[str]:
         return self.accidents.around("lookup", lambda: self._answer(name, record_type))
 
+    def views(self) -> dict[str, FakeResolver]:
+        return {"192.0.2.53": self}
+
     def _answer(self, name: str, record_type: str) -> list[str]:
         zone = next(
             (z for z in self.dns.zones.values() if name == z.name or name.endswith(f".{z.name}")),

@@ -163,6 +163,7 @@ def _sandbox_groups(
     cloudflare = {
         "CLOUDFLARE_API_URL": f"{sandbox_url}/cloudflare/client/v4",
         "CLOUDFLARE_API_TOKEN": "sandbox-token",
+        "CLOUDFLARE_CALLS_PER_FIVE_MINUTES": "12000",
         "CLOUDFLARE_ACCOUNT_ID": "sandbox-account",
         # Zones at the real Cloudflare are answered by the real name servers.
         "DNS_RESOLVERS": f"{HOST}:{ports[DNS]}",

@@ -7,23 +7,27 @@ the comment `inboxgrove:<purpose>`; only such records are ever changed or delete
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 import stamina
 
 from app.errors import OutcomeUnknown, ProviderFailed, ProviderUnavailable
+from app.integrations.namecheap_limits import RateLimit
 from app.integrations.ports import DNSRecord, Zone
 
 PROVIDER = "Cloudflare"
-_RATE_LIMIT = "rate limit"
 MARK = "inboxgrove:"
 PAGE = 100
 TXT_CHUNK = 255
 """Octets of one character-string (RFC 1035, 3.3.14)."""
 
 ZONE_EXISTS = 1061
+TOO_MANY_PENDING = frozenset({1118})
+"""The account has as many zones without their delegation as it may."""
+
+PENDING_SECONDS = 300
 OVERTAKEN = frozenset({81044, 81053, 81057, 81058})
 """The records are not as they were when we looked: one is gone, or stands there already."""
 
@@ -42,19 +46,25 @@ class CloudflareClient:
         token: str,
         account_id: str,
         timeout: httpx.Timeout = TIMEOUT,
+        limit: RateLimit | None = None,
+        pending_zones: int | None = None,
     ) -> None:
+        """`limit` is shared by all who use the token; `pending_zones` caps those that wait."""
         self._http, self._url, self._account_id = http, url.rstrip("/"), account_id
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._timeout = timeout
+        self._timeout, self._limit, self._pending = timeout, limit, pending_zones
 
     def ensure_zone(self, domain_name: str) -> Zone:
         found = self._find_zone(domain_name)
         if found is not None:
             return found
+        self._wait_for_room()
         body = {"name": domain_name, "account": {"id": self._account_id}, "type": "full"}
         try:
             return _zone(self._write("/zones", body))
         except ProviderFailed as error:
+            if TOO_MANY_PENDING & set(_codes(error)):
+                raise _full(error.details["reason"]) from error
             # Somebody, perhaps we in a call whose answer was lost, made it meanwhile.
             found = self._find_zone(domain_name) if ZONE_EXISTS in _codes(error) else None
             if found is None:
@@ -82,6 +92,14 @@ class CloudflareClient:
                 self._write(f"/zones/{zone_id}/dns_records/batch", batch)
         return sum(len(step) for step in batch.values())
 
+    def _wait_for_room(self) -> None:
+        """Cloudflare caps zones without their delegation, and at which number it says nobody."""
+        if self._pending is None:
+            return
+        waiting = self._pending_now()
+        if waiting >= self._pending:
+            raise _full(f"{waiting} zones wait for their delegation, {self._pending} may")
+
     def _find_zone(self, domain_name: str) -> Zone | None:
         query = {"name": domain_name, "account.id": self._account_id}
         zones = [_zone(body) for body in self._read("/zones", **query)]
@@ -98,17 +116,33 @@ class CloudflareClient:
             page += 1
 
     def _read(self, path: str, **query: str | int) -> Any:
+        return self._asked(path, query).get("result")
+
+    def _pending_now(self) -> int:
+        query = {"account.id": self._account_id, "status": "pending", "per_page": "5"}
+        info: Any = self._asked("/zones", query).get("result_info")
+        try:
+            return int(info["total_count"])
+        except (KeyError, TypeError, ValueError) as error:
+            reason = "a list that does not say how long it is"
+            raise ProviderUnavailable(provider=PROVIDER, reason=reason) from error
+
+    def _asked(self, path: str, query: Mapping[str, str | int]) -> Record:
         for attempt in stamina.retry_context(on=_worth_repeating, attempts=3, wait_max=2.0):
             with attempt:
-                result = self._send("GET", path, ProviderUnavailable, params=query)
-        return result
+                body = self._send("GET", path, ProviderUnavailable, params=query)
+        return body
 
     def _write(self, path: str, body: Any) -> Any:
         # Never repeated here: when the answer is lost, the next run looks before it acts.
-        return self._send("POST", path, OutcomeUnknown, json=body)
+        return self._send("POST", path, OutcomeUnknown, json=body).get("result")
 
-    def _send(self, method: str, path: str, lost: type[ProviderUnavailable], **options: Any) -> Any:
-        """The `result` of the answer; `lost` is raised when it is not known what happened."""
+    def _send(
+        self, method: str, path: str, lost: type[ProviderUnavailable], **options: Any
+    ) -> Record:
+        """The whole answer; `lost` is raised when it is not known what happened."""
+        if self._limit is not None:
+            self._limit.take()
         try:
             answer = self._http.request(
                 method,
@@ -128,7 +162,7 @@ class CloudflareClient:
             wait = answer.headers.get("retry-after", "")
             seconds = int(wait) if wait.isdecimal() else 300
             raise ProviderUnavailable(
-                provider=PROVIDER, reason=_RATE_LIMIT, retry_after=min(seconds, 3600)
+                provider=PROVIDER, reason="rate limit", retry_after=min(seconds, 3600)
             )
         if answer.is_server_error:
             raise lost(provider=PROVIDER, reason=f"HTTP {answer.status_code}")
@@ -141,11 +175,16 @@ class CloudflareClient:
         # The status of HTTP may say 200 while the body says no.
         if body.get("success") is not True:
             raise _refusal(answer.status_code, body.get("errors"))
-        return body.get("result")
+        return body
+
+
+def _full(why: str) -> ProviderUnavailable:
+    """No room for another zone; delegations take minutes to hours to be seen."""
+    return ProviderUnavailable(provider=PROVIDER, reason=why[:500], retry_after=PENDING_SECONDS)
 
 
 def _worth_repeating(error: Exception) -> bool:
-    return isinstance(error, ProviderUnavailable) and error.details.get("reason") != _RATE_LIMIT
+    return isinstance(error, ProviderUnavailable) and "retry_after" not in error.details
 
 
 def _refusal(status: int, told: Any) -> ProviderFailed:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 
 import dns.exception
+import dns.message
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
@@ -37,11 +38,25 @@ class Resolver:
             self._resolver.nameservers = [_server(text) for text in servers]
         self._resolver.timeout = timeout
         self._resolver.lifetime = lifetime
+        # One server alone is asked like all of them; several get a resolver each.
+        self._views: dict[str, Resolver] = {servers[0] if servers else "system": self}
+        if len(servers) > 1:
+            self._views = {
+                server: Resolver([server], timeout=timeout, lifetime=lifetime) for server in servers
+            }
+
+    def views(self) -> Mapping[str, Resolver]:
+        return self._views
 
     def lookup(self, name: str, record_type: str) -> list[str]:
         try:
             answer = self._resolver.resolve(name, record_type, search=False)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        except dns.resolver.NXDOMAIN:
+            return []
+        except dns.resolver.NoAnswer as error:
+            if _is_referral(error.kwargs["response"]):
+                # A server that knows nothing of the name and points elsewhere has said nothing.
+                raise ProviderUnavailable(provider="DNS", reason="a lame answer") from error
             return []
         except (dns.exception.Timeout, dns.resolver.NoNameservers) as error:
             raise ProviderUnavailable(provider="DNS", reason=type(error).__name__) from error
@@ -49,6 +64,12 @@ class Resolver:
             # What is left is about the question: a label too long, a type nobody knows.
             raise Invalid(f"{name} {record_type} cannot be asked for: {error}.") from error
         return [_text(item) for item in answer]
+
+
+def _is_referral(answer: dns.message.Message) -> bool:
+    """Name servers instead of an answer, where a true "no" has an SOA (RFC 2308, 2.2)."""
+    kinds = {records.rdtype for records in answer.authority}
+    return dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
 
 
 def _server(text: str) -> dns.nameserver.Nameserver:

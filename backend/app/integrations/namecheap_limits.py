@@ -1,7 +1,8 @@
-"""Namecheap's limits belong to the key, so all processes share them, in Redis."""
+"""A provider's limits belong to the key, so all processes share them, in Redis."""
 
 from __future__ import annotations
 
+import math
 import time
 from uuid import uuid4
 
@@ -43,9 +44,14 @@ class RateLimit:
     """`take()` before each call."""
 
     def __init__(
-        self, redis: Redis, key: str, windows: tuple[tuple[int, int], ...] = WINDOWS
+        self,
+        redis: Redis,
+        key: str,
+        windows: tuple[tuple[int, int], ...] = WINDOWS,
+        *,
+        provider: str = "Namecheap",
     ) -> None:
-        self._redis, self._key = redis, key
+        self._redis, self._key, self._provider = redis, key, provider
         self._windows = [number for window in windows for number in window]
         self._searching = [
             number
@@ -57,7 +63,7 @@ class RateLimit:
         """Wait up to `patience` seconds for room. Raises ProviderUnavailable when there is none.
 
         With `reserve` a part of each window is left to others: searches must not hold up orders.
-        Without Redis the call goes ahead: Namecheap's own limiter answers before it acts.
+        Without Redis the call goes ahead: the provider's own limiter answers before it acts.
         """
         deadline = time.monotonic() + patience
         windows = self._searching if reserve else self._windows
@@ -70,5 +76,9 @@ class RateLimit:
             if seconds <= 0:
                 return
             if time.monotonic() + seconds > deadline:
-                raise ProviderUnavailable(provider="Namecheap", reason="our own rate limit")
+                raise ProviderUnavailable(
+                    provider=self._provider,
+                    reason="our own rate limit",
+                    retry_after=math.ceil(seconds),
+                )
             time.sleep(seconds)

@@ -147,3 +147,7 @@ class DNSResolver(Protocol):
         Raises ProviderUnavailable when no server answers.
         """
         ...
+
+    def views(self) -> Mapping[str, DNSResolver]:
+        """Each of our servers asked by itself, by its address; at least one."""
+        ...

@@ -340,6 +340,10 @@ class Platform:
     """Who is written to when a person must look; nobody when empty."""
     keep_events: timedelta = timedelta(days=90)
     """How long single events of mail are kept; what they count for stays."""
+    tracking_host: str = ""
+    """Where links of tracked mails lead; domains get no tracking name when empty."""
+    mta_sts_mode: str = ""
+    """`testing` or `enforce`; domains get no MTA-STS when empty."""
 
 
 @dataclass(frozen=True)

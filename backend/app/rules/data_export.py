@@ -58,8 +58,8 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         " reason due_by forgiven_at",
         "billing_notices": "kind fact details sent_at",
         "domains": "updated_at domain_name status registrar_provider registrar_domain_id"
-        " cloudflare_zone_id name_servers dns_records dkim_selector purchase_price purchase_date"
-        " expiry_date auto_renew protected_at kumo_authorized failure",
+        " cloudflare_zone_id name_servers dns_records dkim_selector dmarc_policy purchase_price"
+        " purchase_date expiry_date auto_renew protected_at kumo_authorized failure",
         "domain_steps": "updated_at domain_id name state started_at finished_at attempts detail",
         "registrants": "updated_at",
         "registrar_operations": "updated_at domain_id domain_name kind state",

@@ -10,15 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
+from app.rules import mta_sts as sts
+
 TTL = 300
 MAX_STRING = 255
 """Octets of one character-string of a TXT record (RFC 1035, 3.3)."""
 
 DMARC_POLICIES = ("none", "quarantine", "reject")
 
-_ALONE = ("v=spf1", "v=DMARC1", "v=TLSRPTv1", "v=DKIM1")
+_ALONE = ("v=spf1", "v=DMARC1", "v=TLSRPTv1", "v=DKIM1", "v=STSv1")
 """A name with two records of one of these kinds counts as having none, or as broken (RFC 7208 4.5,
-RFC 9989, RFC 8460 3, RFC 6376 3.6.2.2)."""
+RFC 9989, RFC 8460 3, RFC 6376 3.6.2.2, RFC 8461 3.1)."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Verdict:
     seen: tuple[str, ...] = ()
     difference: str | None = None
     fix: str | None = None
+    asked: int = 1
+    """How many resolvers answered about it."""
+    agreeing: int = 0
+    """How many of them see it as wanted."""
 
     @property
     def ok(self) -> bool:
@@ -76,16 +82,20 @@ def wanted(
     selector: str,
     public_key: str,
     dmarc_policy: str = "none",
+    tracking_host: str = "",
+    mta_sts: str = "",
 ) -> tuple[Record, ...]:
     """All records of a sending domain.
 
     `public_key` is base64 of the SubjectPublicKeyInfo. DMARC is that of RFC 9989, which has no
     `pct`. The bounce name has MX and SPF of its own, so that the return path stays aligned.
+    `tracking_host` is where links of tracked mails lead, `mta_sts` the mode of its policy; each is
+    published only when the platform has one.
     """
     if dmarc_policy not in DMARC_POLICIES:
         raise ValueError(f"The DMARC policy is one of {', '.join(DMARC_POLICIES)}.")
     bounce = f"bounce.{domain}"
-    spf = f"v=spf1 include:_spf.{mail_zone} -all"
+    spf = spf_of(mail_zone)
     return (
         *_mail_exchangers(domain, mail_zone, "replies"),
         Record("TXT", domain, spf, purpose="spf"),
@@ -109,13 +119,40 @@ def wanted(
             f"v=TLSRPTv1; rua=mailto:tlsrpt@{mail_zone}",
             purpose="tls reports",
         ),
+        *_tracking(domain, tracking_host),
+        *_transport(domain, mail_zone, mta_sts),
     )
 
 
-def _mail_exchangers(name: str, mail_zone: str, purpose: str) -> tuple[Record, Record]:
+def spf_of(mail_zone: str) -> str:
+    """What every domain publishes: one lookup, and whatever our own zone includes."""
+    return f"v=spf1 include:_spf.{mail_zone} -all"
+
+
+def mail_hosts(mail_zone: str) -> tuple[str, str]:
+    """The hosts that take mail for every domain, the preferred one first."""
+    return f"mx1.{mail_zone}", f"mx2.{mail_zone}"
+
+
+def _mail_exchangers(name: str, mail_zone: str, purpose: str) -> tuple[Record, ...]:
+    return tuple(
+        Record("MX", name, host, priority=10 * number, purpose=purpose)
+        for number, host in enumerate(mail_hosts(mail_zone), 1)
+    )
+
+
+def _tracking(domain: str, host: str) -> tuple[Record, ...]:
+    return (Record("CNAME", f"t.{domain}", host, purpose="tracking"),) if host else ()
+
+
+def _transport(domain: str, mail_zone: str, mode: str) -> tuple[Record, ...]:
+    """The policy's record and the host that serves it; RFC 8461 wants both or none."""
+    if not mode:
+        return ()
+    text = sts.record(sts.policy(mode, mail_hosts(mail_zone)))
     return (
-        Record("MX", name, f"mx1.{mail_zone}", priority=10, purpose=purpose),
-        Record("MX", name, f"mx2.{mail_zone}", priority=20, purpose=purpose),
+        Record("TXT", f"_mta-sts.{domain}", text, purpose="mta-sts"),
+        Record("CNAME", f"{sts.HOST}.{domain}", f"{sts.HOST}.{mail_zone}", purpose="mta-sts host"),
     )
 
 
@@ -147,7 +184,7 @@ def _judge(record: Record, answers: Sequence[str]) -> Verdict:
             f"Keep one TXT record at {record.name}: {record.answer}",
         )
     if matches:
-        return Verdict(record, "ok", (matches[0],))
+        return Verdict(record, "ok", (matches[0],), agreeing=1)
     subject = f"{record.type} record {record.name}"
     near = found if kind is not None else _same_host(record, found)
     if near:
@@ -170,6 +207,9 @@ def _is_kind(text: str, tag: str) -> bool:
 
 
 def _same_host(record: Record, answers: Sequence[str]) -> list[str]:
+    if record.type == "CNAME":
+        # A name has one CNAME, so whatever stands there stands in place of ours (RFC 1034, 3.6.2).
+        return list(answers)
     host = normal(record.type, record.answer).rpartition(" ")[2]
     return [text for text in answers if normal(record.type, text).rpartition(" ")[2] == host]
 
@@ -195,6 +235,8 @@ def tags(text: str) -> dict[str, str]:
 def difference(record: Record, seen: str) -> str:
     """What exactly differs, in words for the person who has to mend it."""
     want = record.answer
+    if record.type == "CNAME":
+        return f"it points at {seen}, it should point at {want}"
     if record.type == "MX":
         return f"the priority is {seen.split(maxsplit=1)[0]}, it should be {record.priority}"
     if _is_kind(want, "v=spf1"):

@@ -14,11 +14,13 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import errors
-from app.database.models import Domain, DomainStatus
+from app import errors, events
+from app.database import outbox
+from app.database.models import Domain, DomainStatus, NoticeKind
 from app.integrations import ports
-from app.rules import dns_records
-from app.services import domain_setup, domain_steps, notices
+from app.rules import dns_records, dns_views
+from app.rules.dns_records import Record
+from app.services import domain_setup, domain_steps, domain_views, notices
 
 MARK = "DNS: "
 """How a failure begins that a look at the DNS has written, and that it may take away again."""
@@ -60,15 +62,17 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
     zone_id = domain.cloudflare_zone_id
     if domain.status != DomainStatus.ACTIVE or zone_id is None:
         return
-    wrong = _wrong(domain, providers.resolver)
+    records = domain_setup.wanted_records(domain, providers.platform, db)
+    if _plan(domain, records):
+        _publish(domain, zone_id, records, providers, db)
+        return
+    verdicts = domain_views.inspect_or_wait(records, providers.resolver)
+    wrong = [verdict for verdict in verdicts if dns_views.differs(verdict)]
     if not wrong:
         _cured(domain, db)
         return
-    records = domain_setup.planned(domain)
     try:
-        changed = providers.dns.apply(
-            zone_id, [ports.DNSRecord(**asdict(record)) for record in records]
-        )
+        changed = providers.dns.apply(zone_id, _as_sent(records))
     except errors.ProviderFailed as refusal:
         _tell(domain, f"{_words(wrong)}; it cannot be put back: {refusal.message}", db)
         return
@@ -81,12 +85,58 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
     _tell(domain, _words(wrong), db)
 
 
-def _wrong(domain: Domain, resolver: ports.DNSResolver) -> list[dns_records.Verdict]:
-    records = domain_setup.planned(domain)
-    seen = {
-        (kind, name): resolver.lookup(name, kind) for kind, name in dns_records.questions(records)
-    }
-    return [verdict for verdict in dns_records.compare(records, seen) if not verdict.ok]
+def set_dmarc_policy(domain: Domain, policy: str, db: Session) -> None:
+    """Say what receivers are to do with mail that fails; an active name's zone follows at once.
+
+    One that is not active yet gets it with its records, or at the first look after it is.
+    """
+    domain = domain_steps.lock(domain.id, db)
+    before = domain.dmarc_policy
+    if before == policy:
+        return
+    domain.dmarc_policy = policy
+    domain_steps.move(domain, "domain_changed", db, dmarc_policy=[before, policy])
+    if domain.status == DomainStatus.ACTIVE:
+        outbox.record(db, events.DomainLookDue(tenant_id=domain.tenant_id, domain_id=domain.id))
+
+
+def _plan(domain: Domain, records: Sequence[Record]) -> list[str]:
+    """What we want otherwise than we published it: a choice or a setting was changed since."""
+    before, now = domain_setup.planned(domain), list(records)
+    return [
+        *(
+            f"- {record.type} {record.name} {record.answer}"
+            for record in before
+            if record not in now
+        ),
+        *(
+            f"+ {record.type} {record.name} {record.answer}"
+            for record in now
+            if record not in before
+        ),
+    ]
+
+
+def _publish(
+    domain: Domain,
+    zone_id: str,
+    records: Sequence[Record],
+    providers: ports.Providers,
+    db: Session,
+) -> None:
+    """Carry the plan out; whether it is seen, the next look tells."""
+    changes = _plan(domain, records)
+    try:
+        providers.dns.apply(zone_id, _as_sent(records))
+    except errors.ProviderFailed as refusal:
+        _tell(domain, f"{changes[0]} cannot be published: {refusal.message}", db)
+        return
+    domain.dns_records = [domain_setup.as_json(record) for record in records]
+    domain_steps.move(domain, "domain_records_replanned", db, records=[None, changes])
+
+
+def _as_sent(records: Sequence[Record]) -> list[ports.DNSRecord]:
+    return [ports.DNSRecord(**asdict(record)) for record in records]
 
 
 def _words(wrong: Sequence[dns_records.Verdict]) -> str:
@@ -98,18 +148,28 @@ def _words(wrong: Sequence[dns_records.Verdict]) -> str:
 
 
 def _tell(domain: Domain, why: str, db: Session) -> None:
-    """Show it on the name at once; call a person when the next look still finds it.
+    """Show it on the name at once; tell tenant and operators when the next look still finds it.
 
-    One look alone may have seen what a resolver kept from before a repair.
+    One look alone may have seen what a resolver kept from before a repair; and another difference
+    than the one that stands there is a new matter.
     """
     before, now = domain.failure, f"{MARK}{why}"[:500]
-    if (before or "").startswith(MARK):
+    if before == now:
+        fact = f"{domain.id}:{domain.updated_at.isoformat()}"
         notices.alert(
             db,
             "domain_dns_differs",
-            f"{domain.id}:{domain.updated_at:%Y-%m-%dT%H:%M:%S}",
+            fact,
             f"{domain.domain_name}: {why}",
             tenant_id=domain.tenant_id,
+        )
+        notices.owe(
+            db,
+            domain.tenant_id,
+            NoticeKind.DOMAIN_DNS_DIFFERS,
+            fact,
+            domain_name=domain.domain_name,
+            why=why[:500],
         )
         return
     domain.failure = now

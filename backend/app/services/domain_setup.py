@@ -7,7 +7,7 @@ provider calls here are safe to repeat, so a step simply runs again after a faul
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ from app.database.models import (
 )
 from app.integrations import ports
 from app.rules import dns_records
-from app.services import domain_steps
+from app.services import domain_steps, domain_views
 from app.services.domain_steps import NotYet
 from app.utils import security
 
@@ -88,7 +88,7 @@ def publish_records(
         raise errors.Conflict("The name has no zone yet.", domain_name=domain.domain_name)
 
     def work() -> None:
-        records = wanted_records(domain, providers.platform.mail_zone, db)
+        records = wanted_records(domain, providers.platform, db)
         providers.dns.apply(zone_id, [ports.DNSRecord(**asdict(record)) for record in records])
         domain.dns_records = [as_json(record) for record in records]
         domain_steps.finish(domain, StepName.RECORDS, db, then=StepName.DELEGATION)
@@ -195,11 +195,17 @@ def _attempt(
 ) -> NotYet | None:
     """Do `work`; a provider's clear no is shown on the step and tried again after a while.
 
+    One that says when to come back is waited for, however often: that is no failure. Any other
     ProviderUnavailable passes through: the job runner waits and repeats.
     """
     row = domain_steps.begin(domain, name, db)
     try:
         work()
+    except errors.ProviderUnavailable as wait:
+        if "retry_after" not in wait.details:
+            raise
+        why = f"{wait.message} {wait.details.get('reason', '')}".strip()
+        return domain_steps.wait(row, float(wait.details["retry_after"]), why)
     except errors.ProviderFailed as refusal:
         if row.state != domain_steps.FAILED:
             domain_steps.give_up(domain, row, refusal.message)
@@ -259,14 +265,19 @@ def signing_key(domain: Domain, db: Session) -> DKIMKey:
     return key
 
 
-def wanted_records(domain: Domain, mail_zone: str, db: Session) -> tuple[dns_records.Record, ...]:
+def wanted_records(
+    domain: Domain, platform: ports.Platform, db: Session
+) -> tuple[dns_records.Record, ...]:
     """What the zone of `domain` must hold. Raises NotFound before it has a signing key."""
     key = signing_key(domain, db)
     return dns_records.wanted(
         domain.domain_name,
-        mail_zone=mail_zone,
+        mail_zone=platform.mail_zone,
         selector=key.selector,
         public_key=key.public_key,
+        dmarc_policy=domain.dmarc_policy,
+        tracking_host=platform.tracking_host,
+        mta_sts=platform.mta_sts_mode,
     )
 
 
@@ -281,17 +292,8 @@ def planned(domain: Domain) -> list[dns_records.Record]:
 
 
 def inspect(domain: Domain, resolver: ports.DNSResolver) -> tuple[dns_records.Verdict, ...]:
-    """Wanted against seen, record by record, by real queries."""
-    records = planned(domain)
-    seen = {
-        (kind, name): _ask(resolver, name, kind) for kind, name in dns_records.questions(records)
-    }
-    return dns_records.compare(records, seen)
+    """Wanted against seen, record by record, by real queries.
 
-
-def _ask(resolver: ports.DNSResolver, name: str, kind: str) -> Sequence[str]:
-    try:
-        return resolver.lookup(name, kind)
-    except errors.ProviderUnavailable:
-        # A name whose servers do not answer yet is not seen yet: that is what is being found out.
-        return ()
+    A name whose servers do not answer yet is not seen yet: that is what is being found out.
+    """
+    return domain_views.inspect(planned(domain), resolver)

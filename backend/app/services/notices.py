@@ -138,6 +138,10 @@ def _written(notice: BillingNotice, tenant: Tenant, platform: ports.Platform) ->
                 domain=known["domain_name"],
                 until=datetime.fromisoformat(known["at"]),
             )
+        case NoticeKind.DOMAIN_DNS_DIFFERS:
+            return email_service.domain_dns_differs(
+                company=company, domain=known["domain_name"], why=known["why"]
+            )
 
 
 def _instant(text: str | None) -> datetime | None:

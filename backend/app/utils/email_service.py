@@ -159,6 +159,11 @@ Hello {{ company }},
 the registration of {{ domain }} has ended, and mail from it has stopped. It can be had back at \
 the ordinary price until {{ date }}: answer this message.
 """,
+    "domain_dns_differs": """\
+Hello {{ company }},
+
+the DNS of {{ domain }} is not as it must be, and its mail may be refused. {{ why }}
+""",
     "alert": """\
 {{ message }}
 
@@ -426,6 +431,12 @@ def domain_expired(*, company: str, domain: str, until: datetime) -> Mail:
     return _render(
         "domain_expired", f"{domain} has ended", company=company, domain=domain, date=_day(until)
     )
+
+
+def domain_dns_differs(*, company: str, domain: str, why: str) -> Mail:
+    """Says which record is wrong, and how to cure it."""
+    subject = f"A DNS record of {domain} is wrong"
+    return _render("domain_dns_differs", subject, company=company, domain=domain, why=why)
 
 
 def alert(*, kind: str, fact: str, message: str, tenant_id: str) -> Mail:

@@ -19,6 +19,7 @@ UNHURRIED = {
     "NAMECHEAP_CALLS_PER_MINUTE": "1000000",
     "NAMECHEAP_CALLS_PER_HOUR": "1000000",
     "NAMECHEAP_CALLS_PER_DAY": "1000000",
+    "CLOUDFLARE_CALLS_PER_FIVE_MINUTES": "1000000",
 }
 """Days pass in seconds here, so the registrar's windows of real time mean nothing."""
 

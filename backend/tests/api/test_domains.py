@@ -125,6 +125,11 @@ def test_renewal_is_switched_off_and_on(signed_in: Customer) -> None:
         assert answer.status_code == 200, answer.text
         assert signed_in.get(path)["auto_renew"] is wanted
     assert signed_in.http.patch(path, json={}).status_code == 400
+    assert signed_in.get(path)["dmarc_policy"] == "none"
+    answer = signed_in.http.patch(path, json={"dmarc_policy": "reject"})
+    assert answer.json()["data"]["dmarc_policy"] == "reject"
+    assert signed_in.get(path)["auto_renew"] is True
+    assert signed_in.http.patch(path, json={"dmarc_policy": "nothing"}).status_code == 400
     assert signed_in.http.patch(path, json={"auto_renew": True, "status": "x"}).status_code == 400
 
 

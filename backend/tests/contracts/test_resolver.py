@@ -5,13 +5,19 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import httpx
 import pytest
+from dnslib import RR, DNSRecord
+from dnslib.server import BaseResolver, DNSLogger, DNSServer
+from dnslib.zoneresolver import ZoneResolver
 
 from app.errors import Invalid, ProviderUnavailable
 from app.integrations.dns_resolver import Resolver
+from app.rules.dns_records import Record
+from app.services import domain_views
 from tests.contracts.tools import Sandbox
 
 
@@ -126,3 +132,84 @@ def test_spellings_of_servers(server: str) -> None:
     for bad in ("", "localhost", "127.0.0.1:port", "127.0.0.1:", "[::1", "a:53"):
         with pytest.raises(ValueError, match="IP"):
             Resolver([bad])
+
+
+# Several, each by itself ------------------------------------------------------------------------
+
+
+def test_each_server_is_a_view(server: str, silent: str) -> None:
+    two = Resolver([server, silent], timeout=0.2, lifetime=0.4).views()
+    assert list(two) == [server, silent]
+    assert two[server].lookup("gmail.test", "MX") == ["10 mx.gmail.test"]
+    with pytest.raises(ProviderUnavailable):
+        two[silent].lookup("gmail.test", "MX")
+    one = Resolver([server])
+    assert one.views() == {server: one}
+    assert list(Resolver().views()) == ["system"]
+
+
+def test_a_silent_one_is_waited_for_once(server: str, silent: str) -> None:
+    """Nine questions and a look that takes no longer than one silence."""
+    resolver = Resolver([silent, server], timeout=0.3, lifetime=0.6)
+    records = [Record("TXT", f"n{i}.gmail.test", "v=spf1 -all") for i in range(8)]
+    records.append(Record("MX", "gmail.test", "mx.gmail.test", priority=10))
+    begun = time.monotonic()
+    verdicts = domain_views.inspect_or_wait(records, resolver)
+    assert time.monotonic() - begun < 3
+    assert [verdict.state for verdict in verdicts] == ["missing"] * 8 + ["ok"]
+    assert {(verdict.asked, verdict.agreeing) for verdict in verdicts} == {(1, 0), (1, 1)}
+
+
+def test_when_all_are_silent_it_is_said_or_nothing_is_seen(silent: str) -> None:
+    resolver = Resolver([silent], timeout=0.1, lifetime=0.2)
+    records = [Record("MX", "gmail.test", "mx.gmail.test", priority=10)]
+    with pytest.raises(ProviderUnavailable):
+        domain_views.inspect_or_wait(records, resolver)
+    (verdict,) = domain_views.inspect(records, resolver)
+    assert (verdict.state, verdict.asked) == ("missing", 0)
+
+
+def test_one_that_still_remembers_nothing_holds_it_up(sandbox: Sandbox, server: str) -> None:
+    zone = host(sandbox, {"type": "TXT", "name": "", "content": "v=spf1 -all"})
+    record = Record("TXT", zone, "v=spf1 -all")
+    with speaking(f"other.{zone}. 60 IN A 192.0.2.1\n{zone}. 60 IN SOA a. b. 1 1 1 1 1") as old:
+        (verdict,) = domain_views.inspect([record], Resolver([server, old]))
+    assert (verdict.state, verdict.asked, verdict.agreeing) == ("missing", 2, 1)
+    assert verdict.difference is not None
+    assert f"1 of 2 resolvers see it so: {old}" in verdict.difference
+
+
+def test_a_lame_answer_is_none() -> None:
+    """NOERROR, no answer, and the servers of somebody above instead of an SOA."""
+    with lame() as server, pytest.raises(ProviderUnavailable) as caught:
+        Resolver([server]).lookup("acme-mail.com", "TXT")
+    assert caught.value.details["reason"] == "a lame answer"
+
+
+@contextmanager
+def speaking(zone: str) -> Iterator[str]:
+    with _serving(ZoneResolver(zone)) as server:
+        yield server
+
+
+@contextmanager
+def lame() -> Iterator[str]:
+    class Elsewhere(BaseResolver):
+        def resolve(self, request: DNSRecord, handler: object) -> DNSRecord:
+            answer = request.reply(aa=0)
+            answer.add_auth(*RR.fromZone("com. 60 IN NS a.gtld-servers.test."))
+            return answer
+
+    with _serving(Elsewhere()) as server:
+        yield server
+
+
+@contextmanager
+def _serving(resolver: BaseResolver) -> Iterator[str]:
+    server = DNSServer(resolver, address="127.0.0.1", port=0, logger=DNSLogger("", prefix=False))
+    server.start_thread()
+    try:
+        yield f"127.0.0.1:{server.server.server_address[1]}"
+    finally:
+        server.stop()
+        server.server.server_close()

@@ -12,6 +12,11 @@ import dns.resolver
 import dns.zone
 import pytest
 from checkdmarc.dmarc import check_dmarc
+from checkdmarc.mta_sts import (
+    parse_mta_sts_policy,
+    parse_mta_sts_record,
+    query_mta_sts_record,
+)
 from checkdmarc.smtp_tls_reporting import check_smtp_tls_reporting
 from checkdmarc.spf import check_spf
 from dnslib.server import DNSServer
@@ -19,7 +24,7 @@ from dnslib.zoneresolver import ZoneResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.rules import dns_records
+from app.rules import dns_records, mta_sts
 from app.rules.dns_records import Record, compare
 
 ZONE = "mta.inboxgrove.test"
@@ -28,6 +33,15 @@ KEY = base64.b64encode(bytes(range(256)) + bytes(38)).decode()
 """As long as the public key of RSA-2048: 294 octets."""
 
 RECORDS = dns_records.wanted(DOMAIN, mail_zone=ZONE, selector="ig202611", public_key=KEY)
+MORE = dns_records.wanted(
+    DOMAIN,
+    mail_zone=ZONE,
+    selector="ig202611",
+    public_key=KEY,
+    tracking_host=f"track.{ZONE}",
+    mta_sts="testing",
+)[len(RECORDS) :]
+"""What a platform publishes that has them."""
 SeenNow = dict[tuple[str, str], list[str]]
 
 
@@ -58,6 +72,33 @@ def test_the_records_are_these() -> None:
         ("TXT", f"bounce.{DOMAIN}", f"v=spf1 include:_spf.{ZONE} -all"),
         ("TXT", f"_smtp._tls.{DOMAIN}", f"v=TLSRPTv1; rua=mailto:tlsrpt@{ZONE}"),
     ]
+
+
+def test_what_is_optional_comes_behind() -> None:
+    policy = mta_sts.policy("testing", [f"mx1.{ZONE}", f"mx2.{ZONE}"])
+    assert [(r.type, r.name, r.answer) for r in MORE] == [
+        ("CNAME", f"t.{DOMAIN}", f"track.{ZONE}"),
+        ("TXT", f"_mta-sts.{DOMAIN}", mta_sts.record(policy)),
+        ("CNAME", f"mta-sts.{DOMAIN}", f"mta-sts.{ZONE}"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "state", "difference"),
+    [
+        ([f"track.{ZONE}"], "ok", None),
+        ([f"TRACK.{ZONE}."], "ok", None),
+        ([], "missing", "there is no such record yet"),
+        (
+            ["site.test"],
+            "different",
+            f"it points at site.test, it should point at track.{ZONE}",
+        ),
+    ],
+)
+def test_a_cname_is_judged(answers: list[str], state: str, difference: str | None) -> None:
+    (verdict,) = compare(MORE[:1], {("CNAME", f"t.{DOMAIN}"): answers})
+    assert (verdict.state, verdict.difference) == (state, difference)
 
 
 @pytest.mark.parametrize(
@@ -295,3 +336,22 @@ def test_an_independent_judge_finds_no_fault(policy: str, warnings: list[str]) -
     assert reports[0]["dns_lookups"] == 1
     assert [text for report in reports for text in report.get("warnings", [])] == warnings
     assert dmarc["tags"]["p"]["value"] == policy
+
+
+@pytest.mark.parametrize("mode", mta_sts.MODES)
+def test_an_independent_judge_reads_the_policy(mode: str) -> None:
+    """Its record by a real query; the policy itself it would fetch from the internet."""
+    records = dns_records.wanted(
+        DOMAIN, mail_zone=ZONE, selector="ig202611", public_key=KEY, mta_sts=mode
+    )
+    checkdmarc.utils.DNS_CACHE.clear()
+    with serving(dns_records.zone_text(DOMAIN, records) + PLATFORM) as resolver:
+        asked = query_mta_sts_record(DOMAIN, resolver=resolver)
+    assert asked["warnings"] == []
+    text = mta_sts.policy(mode, dns_records.mail_hosts(ZONE))
+    id_ = parse_mta_sts_record(asked["record"])["tags"]["id"]
+    assert mta_sts.record(text) == f"v=STSv1; id={id_}"
+    read = parse_mta_sts_policy(text)
+    assert read["warnings"] == []
+    assert read["policy"]["mode"] == mode
+    assert read["policy"]["mx"] == [f"mx1.{ZONE}", f"mx2.{ZONE}"]

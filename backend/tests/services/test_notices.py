@@ -39,6 +39,7 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
         "days": 7,
         "kept": "no",
     },
+    NoticeKind.DOMAIN_DNS_DIFFERS: {"domain_name": "acme-mail.com", "why": "Add the MX record."},
     NoticeKind.DOMAIN_EXPIRED: {"domain_name": "acme-mail.com", "at": "2026-12-01T00:00:00+00:00"},
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -37,9 +37,17 @@ class PurchaseIn(In):
 
 
 class DomainPatch(In):
-    model_config = example({"auto_renew": False})
+    model_config = example({"auto_renew": False, "dmarc_policy": "quarantine"})
 
-    auto_renew: bool
+    auto_renew: bool | None = None
+    dmarc_policy: Literal["none", "quarantine", "reject"] | None = None
+    """What receivers are asked to do with mail that fails DMARC."""
+
+    @model_validator(mode="after")
+    def _some(self) -> DomainPatch:
+        if self.auto_renew is None and self.dmarc_policy is None:
+            raise ValueError("give auto_renew or dmarc_policy")
+        return self
 
 
 class Registrant(In):
@@ -111,6 +119,7 @@ class DomainOut(Out):
     name_servers: list[str]
     kumo_authorized: bool
     dkim_selector: str | None
+    dmarc_policy: str
     auto_renew: bool
     purchase_date: Instant | None
     expiry_date: Instant | None
@@ -138,6 +147,9 @@ class RecordOut(Out):
     """ok, missing, different or ambiguous."""
     seen: list[str]
     """What name servers answer now."""
+    asked: int
+    """How many resolvers answered about it; ok means that all of them see it as wanted."""
+    agreeing: int
     difference: str | None
     fix: str | None
 

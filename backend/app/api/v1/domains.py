@@ -24,7 +24,7 @@ from app.database.models import Domain, DomainPurchase, DomainStatus
 from app.database.queries import accounts, pages
 from app.database.session import transaction
 from app.rules.permissions import Permission
-from app.services import domain_life, registrant_service
+from app.services import domain_drift, domain_life, registrant_service
 from app.services.domain_service import DomainService
 
 router = APIRouter(prefix="/domains", tags=["domains"], route_class=IdempotentRoute)
@@ -149,9 +149,12 @@ def dns(
     **requires(Permission.DOMAINS_WRITE, audit_event="domain_changed"),
 )
 def change(domain_id: UUID, body: s.DomainPatch, db: DB) -> Any:
-    """Keep the name at the end of its term, or let it go."""
+    """Keep the name at the end of its term or let it go; choose its DMARC policy."""
     domain = _domain(domain_id, db)
-    domain_life.set_auto_renew(domain, body.auto_renew, db)
+    if body.auto_renew is not None:
+        domain_life.set_auto_renew(domain, body.auto_renew, db)
+    if body.dmarc_policy is not None:
+        domain_drift.set_dmarc_policy(domain, body.dmarc_policy, db)
     return ok(domain)
 
 

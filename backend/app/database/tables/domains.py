@@ -49,6 +49,8 @@ class Domain(TenantOwned, Updated, Base):
     dns_records: Mapped[list[Any]] = mapped_column(default=list)
     """What we want published: [{"type", "name", "content", "ttl", "priority"?, "purpose"}]."""
     dkim_selector: Mapped[str | None] = mapped_column(String(63))
+    dmarc_policy: Mapped[str] = mapped_column(String(10), default="none")
+    """none, quarantine or reject."""
     purchase_price: Mapped[Decimal | None] = mapped_column(Numeric(14, 2))
     purchase_date: Mapped[datetime | None]
     expiry_date: Mapped[datetime | None]

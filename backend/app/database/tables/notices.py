@@ -28,6 +28,7 @@ class NoticeKind(StrEnum):
     CANCELED = "canceled"
     DOMAIN_EXPIRING = "domain_expiring"
     DOMAIN_EXPIRED = "domain_expired"
+    DOMAIN_DNS_DIFFERS = "domain_dns_differs"
 
 
 class BillingNotice(TenantOwned, Base):
