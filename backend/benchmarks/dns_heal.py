@@ -22,7 +22,7 @@ from tests.fixtures.customer import Customer
 from tests.fixtures.world import Running
 
 MAIL = "mta.inboxgrove.test"
-TOKEN = "sandbox-token"  # noqa: S105  # The sandbox's, which everybody knows.
+TOKEN = "sandbox-token"  # The sandbox's, which everybody knows.
 LOOKS = 50
 INTERVAL_SECONDS = 900
 """Between two looks, in tasks/schedule.py."""

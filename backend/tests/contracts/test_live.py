@@ -77,7 +77,7 @@ def cloudflare(online: None, http: httpx.Client, valkey: Redis) -> Iterator[Clou
     token, account, _ = given(CLOUDFLARE)
     limit = RateLimit(valkey, "live", ((300, 100),), provider="Cloudflare")
     url = "https://api.cloudflare.com/client/v4"
-    yield CloudflareClient(http=http, url=url, token=token, account_id=account, limit=limit)
+    return CloudflareClient(http=http, url=url, token=token, account_id=account, limit=limit)
 
 
 def test_the_zone_is_read(cloudflare: CloudflareClient) -> None:

@@ -292,7 +292,7 @@ def test_one_stale_resolver_of_three_calls_nobody(zone: OwnersZone, domain_id: U
 class _Empty:
     """A resolver that remembers that there was nothing."""
 
-    def lookup(self, name: str, record_type: str) -> list[str]:  # noqa: ARG002  # The port's.
+    def lookup(self, name: str, record_type: str) -> list[str]:  # The port's.
         return []
 
     def views(self) -> dict[str, ports.DNSResolver]:
