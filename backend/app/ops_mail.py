@@ -67,7 +67,16 @@ EXAMPLES: dict[str, Callable[[], mails.Mail]] = {
     "alert": lambda: mails.alert(
         kind="job_dead", fact="01a2…", message="domains.register was given up.", tenant_id="01a2…"
     ),
-    "suspended": lambda: mails.suspended(company=_COMPANY, reason="spam_complaint"),
+    "suspended": lambda: mails.suspended(
+        company=_COMPANY,
+        reason="spam_complaint",
+        note="Ten people reported your mail as spam within 30 days.",
+        link=_LINK,
+    ),
+    "reinstated": lambda: mails.reinstated(company=_COMPANY, note=None),
+    "appeal_answered": lambda: mails.appeal_answered(
+        company=_COMPANY, granted=False, answer="The list was bought.", link=_LINK
+    ),
     "warned": lambda: mails.warned(
         company=_COMPANY,
         note="4.2 % of your mail bounced this week.",

@@ -114,7 +114,21 @@ def _written(notice: BillingNotice, tenant: Tenant, platform: ports.Platform) ->
                 cause=known["cause"],
             )
         case NoticeKind.SUSPENDED:
-            return email_service.suspended(company=company, reason=known["reason"])
+            return email_service.suspended(
+                company=company,
+                reason=known["reason"],
+                note=known.get("note"),
+                link=f"{platform.public_url}/decisions",
+            )
+        case NoticeKind.REINSTATED:
+            return email_service.reinstated(company=company, note=known["note"])
+        case NoticeKind.APPEAL_ANSWERED:
+            return email_service.appeal_answered(
+                company=company,
+                granted=known["state"] == "reversed",
+                answer=known["answer"],
+                link=f"{platform.public_url}/decisions",
+            )
         case NoticeKind.WARNED:
             return email_service.warned(
                 company=company,

@@ -309,11 +309,33 @@ REASONS = {
 """Suspension reason to (in words, what to do)."""
 
 
-def suspended(*, company: str, reason: str) -> Mail:
-    """Says that the kill switch was thrown. `reason` is a key of REASONS, else KeyError."""
+def suspended(*, company: str, reason: str, note: str | None, link: str) -> Mail:
+    """Says that the kill switch was thrown, on what evidence, and how to object.
+
+    `reason` is a key of REASONS, else KeyError; `note` is what the rule or the operator found.
+    """
     words, remedy = REASONS[reason]
     return _render(
-        "suspended", "Your account is suspended", company=company, reason=words, remedy=remedy
+        "suspended",
+        "Your account is suspended",
+        company=company,
+        reason=words,
+        remedy=remedy,
+        note=note,
+        link=link,
+    )
+
+
+def reinstated(*, company: str, note: str | None) -> Mail:
+    """Says that everything goes on."""
+    return _render("reinstated", "Your account is active again", company=company, note=note)
+
+
+def appeal_answered(*, company: str, granted: bool, answer: str | None, link: str) -> Mail:
+    """What a person of the platform made of an appeal, with their words."""
+    subject = "Your appeal was granted" if granted else "Your appeal was not granted"
+    return _render(
+        "appeal_answered", subject, company=company, granted=granted, answer=answer, link=link
     )
 
 

@@ -33,6 +33,8 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
     NoticeKind.SUSPENDED: {"reason": "payment_failed"},
     NoticeKind.WARNED: {"note": "Too many bounces.", "paused": 0},
     NoticeKind.CANCELED: {},
+    NoticeKind.REINSTATED: {"note": None},
+    NoticeKind.APPEAL_ANSWERED: {"state": "upheld", "answer": "The list was bought."},
 }
 
 

@@ -70,8 +70,12 @@ def test_payment_failed(next_attempt: datetime | None) -> None:
 
 @pytest.mark.parametrize("reason", SuspensionReason)
 def test_every_reason_of_a_suspension_is_explained(reason: SuspensionReason) -> None:
-    mail = email_service.suspended(company="Acme", reason=str(reason))
+    mail = email_service.suspended(
+        company="Acme", reason=str(reason), note="Ten people complained.", link="https://x.test/d"
+    )
     assert len(mail.text) > 150
+    assert "Ten people complained." in mail.text
+    assert 'href="https://x.test/d"' in mail.html
 
 
 def test_a_subject_is_one_line() -> None:

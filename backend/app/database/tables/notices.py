@@ -26,6 +26,8 @@ class NoticeKind(StrEnum):
     WARNED = "warned"
     """Also of an inbox that was paused."""
     CANCELED = "canceled"
+    REINSTATED = "reinstated"
+    APPEAL_ANSWERED = "appeal_answered"
 
 
 class BillingNotice(TenantOwned, Base):
