@@ -224,6 +224,14 @@ def billing(context: typer.Context) -> None:
 
 
 @cli.command(context_settings=PASS_ON)
+def mail(context: typer.Context) -> None:
+    """Look at our own mail to people: preview."""
+    from app.ops_mail import mail_app
+
+    _pass_on(mail_app, "mail", context.args)
+
+
+@cli.command(context_settings=PASS_ON)
 def sandbox(context: typer.Context) -> None:
     """Move the sandbox's clock: advance --days N."""
     _adopt_running_stack()

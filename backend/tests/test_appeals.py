@@ -31,6 +31,7 @@ from app.integrations import ports
 from app.services import kill_switch
 from app.services.inbox_service import InboxService
 from tests.fixtures.customer import Customer
+from tests.fixtures.money import letters
 from tests.fixtures.operators import OperatorClient
 from tests.fixtures.world import Running, eventually
 
@@ -103,6 +104,8 @@ def test_a_stopped_tenant_appeals_and_is_let_in_again(
         "reinstate", "Welcome back.", None,
     )  # fmt: skip
     assert oldest["appeal"]["answer"] == "Welcome back."
+    told = {"Your account is suspended", "Your appeal was granted", "Your account is active again"}
+    paying.settle(lambda: told <= set(letters(paying)), within=30, why="the company is told")
     # In one's favour there is nothing to appeal against, and no answer is given twice.
     assert appeal(paying).status_code == 409
     again = operator.post(f"/admin/appeals/{listed['id']}/uphold")
@@ -121,6 +124,8 @@ def test_an_upheld_decision_stands(paying: Customer, operator: OperatorClient) -
     assert answer.json()["data"]["state"] == "upheld"
     assert stopped(paying.tenant_id)
     assert paying.get("/decisions")[0]["appeal"]["answer"] == "No."
+    told = "Your appeal was not granted"
+    paying.settle(lambda: told in letters(paying), within=30, why="the company is told")
 
 
 def test_a_later_decision_is_not_lifted_by_an_appeal_against_an_earlier(

@@ -74,6 +74,7 @@ def test_three_attempts_suspend_and_another_card_heals(starter: Customer) -> Non
     told = letters(starter)
     assert told.count("Your payment did not go through") == 3
     assert told.count("Your account is suspended") == 1
+    assert told.count("Your account is active again") == 1
     assert told.count("Your receipt: 97.00 USD") == 2
     assert audit(starter).balances
 

@@ -17,6 +17,7 @@ from app.database.models import (
     DecisionAction,
     Inbox,
     InboxStatus,
+    NoticeKind,
     Tenant,
     new_id,
 )
@@ -112,6 +113,14 @@ def _answer(appeal: Appeal, state: AppealState, answer: str | None, db: Session)
     changes = {"state": [AppealState.OPEN.value, state.value]}
     audit.write(db, appeal.tenant_id, action, "appeal", appeal.id, changes)
     operator_trail.write(db, action, "appeal", appeal.id, changes)
+    notices.owe(
+        db,
+        appeal.tenant_id,
+        NoticeKind.APPEAL_ANSWERED,
+        str(appeal.id),
+        state=state.value,
+        answer=answer,
+    )
     return appeal
 
 

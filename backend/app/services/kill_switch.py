@@ -87,6 +87,7 @@ def turn_on(
         NoticeKind.SUSPENDED,
         f"{reason}:{since and since.isoformat()}",
         reason=str(reason),
+        note=note,
     )
     return locked
 
@@ -115,11 +116,14 @@ def turn_off(
             .where(Dispute.tenant_id == locked.id, Dispute.forgiven_at.is_(None))
             .values(forgiven_at=clock.now())
         )
+    since = locked.suspended_at
     locked.is_suspended, locked.suspension_reason, locked.suspended_at = False, None, None
     changes = {"is_suspended": [True, False], "suspension_reason": [str(reason), None]}
     audit.write(db, locked.id, "tenant_reinstated", "tenant", locked.id, changes)
     decide(locked, DecisionAction.REINSTATE, reason, db, note, evidence)
     outbox.record(db, events.TenantReinstated(tenant_id=locked.id))
+    fact = f"{reason}:{since and since.isoformat()}"
+    notices.owe(db, locked.id, NoticeKind.REINSTATED, fact, note=note)
     return locked
 
 

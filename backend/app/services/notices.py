@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
@@ -13,6 +11,7 @@ from app import clock, events
 from app.database import outbox
 from app.database.models import BillingNotice, NoticeKind, OperatorAlert, Tenant, new_id
 from app.integrations import ports
+from app.services import notice_letters
 from app.utils import email_service, monitoring
 
 
@@ -45,7 +44,7 @@ def send(notice_id: UUID, db: Session, *, providers: ports.Providers | None = No
     if notice is None or notice.sent_at is not None:
         return
     tenant = db.get_one(Tenant, notice.tenant_id)
-    mail = _written(notice, tenant, providers.platform)
+    mail = notice_letters.write(notice, tenant, providers.platform)
     providers.mailer.send(
         to=tenant.company_email,
         subject=mail.subject,
@@ -54,98 +53,6 @@ def send(notice_id: UUID, db: Session, *, providers: ports.Providers | None = No
         key=f"billing-{notice.id}",
     )
     notice.sent_at = clock.now()
-
-
-def _written(notice: BillingNotice, tenant: Tenant, platform: ports.Platform) -> email_service.Mail:
-    known: dict[str, Any] = notice.details
-    company, page = tenant.company_name, f"{platform.public_url}/billing"
-    match notice.kind:
-        case NoticeKind.RECEIPT | NoticeKind.PURCHASE_RECEIPT:
-            return email_service.receipt(
-                company=company,
-                cents=known["cents"],
-                currency=known["currency"],
-                paid_at=notice.created_at,
-                description=known["description"],
-                reference=known["reference"],
-                link=known["link"],
-            )
-        case NoticeKind.PAYMENT_FAILED:
-            return email_service.payment_failed(
-                company=company,
-                cents=known["cents"],
-                currency=known["currency"],
-                reason=known["reason"],
-                next_attempt=_instant(known["next_attempt"]),
-                link=known["link"] or page,
-            )
-        case NoticeKind.ACTION_REQUIRED:
-            return email_service.action_required(
-                company=company,
-                cents=known["cents"],
-                currency=known["currency"],
-                link=known["link"] or page,
-            )
-        case NoticeKind.TRIAL_ENDING:
-            return email_service.trial_ending(
-                company=company,
-                ends_at=tenant.trial_ends_at,
-                days=known["days"],
-                has_card=tenant.stripe_subscription_id is not None,
-                plan=known["plan"],
-                cents=known["cents"],
-                link=page,
-            )
-        case NoticeKind.TRIAL_EXPIRED:
-            return email_service.trial_expired(company=company, link=page)
-        case NoticeKind.RENEWAL:
-            return email_service.renewal(
-                company=company,
-                cents=known["cents"],
-                currency=known["currency"],
-                at=_instant(known["at"]),
-                link=page,
-            )
-        case NoticeKind.REFUNDED:
-            return email_service.refunded(
-                company=company,
-                cents=known["cents"],
-                currency=known["currency"],
-                cause=known["cause"],
-            )
-        case NoticeKind.SUSPENDED:
-            return email_service.suspended(company=company, reason=known["reason"])
-        case NoticeKind.WARNED:
-            return email_service.warned(
-                company=company,
-                note=known["note"],
-                paused=bool(known["paused"]),
-                link=f"{platform.public_url}/decisions",
-            )
-        case NoticeKind.CANCELED:
-            return email_service.canceled(company=company, link=page)
-        case NoticeKind.DOMAIN_EXPIRING:
-            return email_service.domain_expiring(
-                company=company,
-                domain=known["domain_name"],
-                at=datetime.fromisoformat(known["at"]),
-                days=known["days"],
-                kept=known["kept"] == "yes",
-            )
-        case NoticeKind.DOMAIN_EXPIRED:
-            return email_service.domain_expired(
-                company=company,
-                domain=known["domain_name"],
-                until=datetime.fromisoformat(known["at"]),
-            )
-        case NoticeKind.DOMAIN_DNS_DIFFERS:
-            return email_service.domain_dns_differs(
-                company=company, domain=known["domain_name"], why=known["why"]
-            )
-
-
-def _instant(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def alert(

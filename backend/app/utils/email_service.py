@@ -1,11 +1,28 @@
-"""The texts of our own mails. Rendering only: integrations/mailer.py sends them."""
+"""Our own mails: texts in mails/*.txt, and a page made of the same words.
+
+The page is written in MJML (mails/layout.mjml), which knows what mail programs can show. A button
+is where the text has a link of its own; the address stands below it, for those who would rather
+see where they go. Rendering only: integrations/mailer.py sends.
+"""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
 
-from jinja2 import DictLoader, Environment, StrictUndefined
+import mjml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+_FOLDER = Path(__file__).with_name("mails")
+_BEGIN, _END = "\x02", "\x03"
+"""Around a button's label. What people write cannot hold them: a name must not become a button."""
+_BUTTON: Final = re.compile(f"{_BEGIN}([^{_END}]*){_END}(.*)")
+_CONTROLS: Final = {code: None for code in (*range(32), 127) if chr(code) not in "\t\n\r"}
+"""Taken out of what people write; the page's markup could not hold them either."""
 
 
 @dataclass(frozen=True)
@@ -15,212 +32,53 @@ class Mail:
     html: str
 
 
-_TEXTS = {
-    "verification": """\
-Hello {{ name }},
+@dataclass(frozen=True)
+class _Part:
+    text: str
+    label: str = ""
 
-please confirm that this address is yours:
+    @property
+    def lines(self) -> Markup:
+        """Lines that are short on purpose, as in a list, stay lines."""
+        return Markup("<br />").join(self.text.splitlines())
 
-{{ link }}
 
-The link works for {{ hours }} hours. If you did not sign up at InboxGrove, ignore this message.
-""",
-    "invitation": """\
-Hello,
+def _button(label: str, link: str) -> str:
+    return f"{_BEGIN}{label}{_END}{link}"
 
-{{ inviter }} invites you to join {{ company }} at InboxGrove. Choose a password here:
 
-{{ link }}
-
-The link works once, for {{ days }} days. If you did not expect it, ignore this message.
-""",
-    "second_factor": """\
-Hello {{ name }},
-
-{{ event }}
-
-{{ remedy }}
-""",
-    "password_reset": """\
-Hello {{ name }},
-
-somebody asked for a new password for your account. Choose it here:
-
-{{ link }}
-
-The link works once, for {{ minutes }} minutes. If it was not you, ignore this message: your \
-password stays as it is.
-""",
-    "password_changed": """\
-Hello {{ name }},
-
-the password of your account was changed at {{ changed_at }} UTC, and every other session was \
-signed out.
-
-If this was not you, choose a new password at once and answer this message:
-
-{{ link }}
-""",
-    "webhook_disabled": """\
-Hello {{ company }},
-
-we stopped calling your webhook endpoint {{ url }}: {{ why }}
-
-Nothing new is kept for it. Set it to active again when your server is well:
-
-{{ link }}
-""",
-    "receipt": """\
-Hello {{ company }},
-
-we received your payment of {{ amount }} on {{ date }}.
-
-For: {{ description }}
-Reference: {{ reference }}
-{% if link %}
-Receipt: {{ link }}
-{% endif %}""",
-    "payment_failed": """\
-Hello {{ company }},
-
-your payment of {{ amount }} did not go through: {{ reason }}
-
-{% if next_attempt %}We will try again on {{ next_attempt }}. \
-{% endif %}Check or change your card here:
-
-{{ link }}
-
-After three failed attempts the account is suspended.
-""",
-    "action_required": """\
-Hello {{ company }},
-
-your bank wants you to confirm the payment of {{ amount }}. Please do so here:
-
-{{ link }}
-
-Until then the invoice stays open.
-""",
-    "trial_ending": """\
-Hello {{ company }},
-
-your trial ends on {{ date }}, in {{ days }} {{ "day" if days == 1 else "days" }}.
-
-{% if has_card %}You need not do anything: your card is charged {{ amount }} for {{ plan }} then, \
-and every month after that. If you do not want that, cancel before:
-{% else %}There is no card on file yet. Without one, sending stops at that moment; your data \
-stays. Add a card here:
-{% endif %}
-
-{{ link }}
-""",
-    "trial_expired": """\
-Hello {{ company }},
-
-your trial has ended without a card. Sending has stopped; nothing was deleted. Add a card and \
-everything goes on:
-
-{{ link }}
-""",
-    "renewal": """\
-Hello {{ company }},
-
-on {{ date }} your card will be charged {{ amount }} for the next month.
-
-Your plan and your cards:
-
-{{ link }}
-""",
-    "refunded": """\
-Hello {{ company }},
-
-we have given back {{ amount }} to your card: {{ cause }}
-
-Banks take five to ten days to show it.
-""",
-    "canceled": """\
-Hello {{ company }},
-
-your subscription has ended. Sending has stopped and your inboxes are paused; nothing was deleted. \
-You can come back at any time:
-
-{{ link }}
-""",
-    "domain_expiring": """\
-Hello {{ company }},
-
-the registration of {{ domain }} ends on {{ date }}. {% if kept %}You have asked us to keep it, \
-and we see to its renewal.{% else %}You have switched its renewal off: mail from it stops on that \
-day. Switch the renewal on again to keep it.{% endif %}
-""",
-    "domain_expired": """\
-Hello {{ company }},
-
-the registration of {{ domain }} has ended, and mail from it has stopped. It can be had back at \
-the ordinary price until {{ date }}: answer this message.
-""",
-    "domain_dns_differs": """\
-Hello {{ company }},
-
-the DNS of {{ domain }} is not as it must be, and its mail may be refused. {{ why }}
-""",
-    "alert": """\
-{{ message }}
-
-Kind: {{ kind }}
-About: {{ fact }}
-{% if tenant_id %}
-Tenant: {{ tenant_id }}
-{% endif %}""",
-    "warned": """\
-Hello {{ company }},
-
-{{ note }}
-
-{% if paused %}The inbox is paused: it sends nothing until you have looked at its list and resumed \
-it. {% else %}Sending goes on. If it gets worse, it will be stopped. {% endif %}The figures, the \
-thresholds and a way to object are here:
-
-{{ link }}
-""",
-    "suspended": """\
-Hello {{ company }},
-
-your account is suspended ({{ reason }}). Sending has stopped and your inboxes are paused; nothing \
-was deleted.
-
-{{ remedy }}
-""",
-}
-
-# A link that stands alone on its line becomes a real one; everything else is escaped text.
-_PAGE = """\
-<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ subject }}</title></head>
-<body style="font-family:sans-serif;max-width:36em;margin:2em auto;line-height:1.5">
-{% for paragraph in paragraphs %}\
-<p>{% if paragraph.startswith("http") %}<a href="{{ paragraph }}">{{ paragraph }}</a>\
-{% else %}{{ paragraph }}{% endif %}</p>
-{% endfor %}\
-<p style="color:#777">InboxGrove</p>
-</body></html>
-"""
-
-# Plain text must not be escaped, HTML must be: two environments say so.
+# Plain text must not be escaped, the page must be: two environments say so.
 _plain = Environment(
-    loader=DictLoader(_TEXTS),
+    loader=FileSystemLoader(_FOLDER),
     undefined=StrictUndefined,
     autoescape=False,  # noqa: S701  # Plain text: escaping would spoil links.
     trim_blocks=True,
 )
-_html = Environment(undefined=StrictUndefined, autoescape=True)
+_plain.globals["button"] = _button
+_page = Environment(
+    loader=FileSystemLoader(_FOLDER), undefined=StrictUndefined, autoescape=True, trim_blocks=True
+)
 
 
 def _render(template: str, subject: str, **values: object) -> Mail:
-    text = _plain.get_template(template).render(**values)
-    paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
-    html = _html.from_string(_PAGE).render(subject=subject, paragraphs=paragraphs)
-    return Mail(" ".join(subject.split()), text, html)
+    """The mail of mails/`template`.txt; `{{ button("Label", link) }}` alone there is a button."""
+    harmless = {
+        name: value.translate(_CONTROLS) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+    text = _plain.get_template(f"{template}.txt").render(**harmless)
+    subject = " ".join(subject.translate(_CONTROLS).split())
+    parts = [_part(block) for block in re.split(r"\n\s*\n", text) if block.strip()]
+    page = _page.get_template("layout.mjml").render(subject=subject, parts=parts)
+    return Mail(subject, _BUTTON.sub(r"\2", text), mjml.mjml2html(page))
+
+
+def _part(block: str) -> _Part:
+    found = _BUTTON.fullmatch(block.strip())
+    if found is not None:
+        return _Part(found[2].strip(), found[1])
+    # A label within a sentence has no place in it; its link has.
+    return _Part(_BUTTON.sub(r"\2", block.strip()))
 
 
 def verification(*, name: str, link: str, hours: int) -> Mail:
@@ -476,11 +334,33 @@ REASONS = {
 """Suspension reason to (in words, what to do)."""
 
 
-def suspended(*, company: str, reason: str) -> Mail:
-    """Says that the kill switch was thrown. `reason` is a key of REASONS, else KeyError."""
+def suspended(*, company: str, reason: str, note: str | None, link: str) -> Mail:
+    """Says that the kill switch was thrown, on what evidence, and how to object.
+
+    `reason` is a key of REASONS, else KeyError; `note` is what the rule or the operator found.
+    """
     words, remedy = REASONS[reason]
     return _render(
-        "suspended", "Your account is suspended", company=company, reason=words, remedy=remedy
+        "suspended",
+        "Your account is suspended",
+        company=company,
+        reason=words,
+        remedy=remedy,
+        note=note,
+        link=link,
+    )
+
+
+def reinstated(*, company: str, note: str | None) -> Mail:
+    """Says that everything goes on."""
+    return _render("reinstated", "Your account is active again", company=company, note=note)
+
+
+def appeal_answered(*, company: str, granted: bool, answer: str | None, link: str) -> Mail:
+    """What a person of the platform made of an appeal, with their words."""
+    subject = "Your appeal was granted" if granted else "Your appeal was not granted"
+    return _render(
+        "appeal_answered", subject, company=company, granted=granted, answer=answer, link=link
     )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from app.database.models import SuspensionReason
+from app.ops_mail import mail_app
 from app.utils import email_service
 
 EVIL = '<script>alert("x")</script>'
@@ -65,8 +70,12 @@ def test_payment_failed(next_attempt: datetime | None) -> None:
 
 @pytest.mark.parametrize("reason", SuspensionReason)
 def test_every_reason_of_a_suspension_is_explained(reason: SuspensionReason) -> None:
-    mail = email_service.suspended(company="Acme", reason=str(reason))
+    mail = email_service.suspended(
+        company="Acme", reason=str(reason), note="Ten people complained.", link="https://x.test/d"
+    )
     assert len(mail.text) > 150
+    assert "Ten people complained." in mail.text
+    assert 'href="https://x.test/d"' in mail.html
 
 
 def test_a_subject_is_one_line() -> None:
@@ -81,3 +90,32 @@ def test_a_subject_is_one_line() -> None:
     )
     assert "\n" not in mail.subject
     assert "\r" not in mail.subject
+
+
+def test_a_name_becomes_no_button_and_breaks_no_page() -> None:
+    evil = "A\x02Click\x03https://evil.test\x00\x1b & <mj-raw>"
+    mail = email_service.canceled(company=evil, link="https://x.test/billing")
+    assert "AClickhttps://evil.test & <mj-raw>" in mail.text
+    assert 'href="https://evil.test' not in mail.html
+    assert mail.html.count('href="https://x.test/billing"') == 2  # The button, and its address.
+    assert "Come back" in mail.html
+    assert "Come back" not in mail.text
+
+
+def test_every_kind_can_be_looked_at_before_it_is_sent(tmp_path: Path) -> None:
+    told = CliRunner().invoke(mail_app, ["preview", "--folder", str(tmp_path), "--json"])
+    assert told.exit_code == 0, told.output
+    kinds = {one["kind"] for one in json.loads(told.stdout)["mails"]}
+    makers = {
+        name
+        for name, maker in inspect.getmembers(email_service, inspect.isfunction)
+        if inspect.get_annotations(maker, eval_str=True).get("return") is email_service.Mail
+        and name[0] != "_"
+    }
+    assert kinds == makers
+    assert {page.stem for page in tmp_path.glob("*.html")} == kinds
+    for page in tmp_path.glob("*.html"):
+        assert "InboxGrove" in page.read_text()
+        assert page.with_suffix(".txt").read_text().startswith("Subject: ")
+    wrong = CliRunner().invoke(mail_app, ["preview", "nonsense"])
+    assert wrong.exit_code == 2

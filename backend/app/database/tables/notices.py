@@ -29,6 +29,8 @@ class NoticeKind(StrEnum):
     DOMAIN_EXPIRING = "domain_expiring"
     DOMAIN_EXPIRED = "domain_expired"
     DOMAIN_DNS_DIFFERS = "domain_dns_differs"
+    REINSTATED = "reinstated"
+    APPEAL_ANSWERED = "appeal_answered"
 
 
 class BillingNotice(TenantOwned, Base):
