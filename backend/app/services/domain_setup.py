@@ -28,8 +28,8 @@ from app.database.models import (
     new_id,
 )
 from app.integrations import ports
-from app.rules import dns_records
-from app.services import domain_steps
+from app.rules import dns_coexist, dns_records
+from app.services import domain_brought, domain_steps
 from app.services.domain_steps import NotYet
 from app.utils import security
 
@@ -54,6 +54,11 @@ def create_zone(
     domain = domain_steps.lock(domain_id, db)
     if domain.status != DomainStatus.REGISTERED:
         return None
+
+    if domain.registrar_provider is None:
+        waits = domain_brought.make_ready(domain, providers, db)
+        if waits is not None:
+            return waits
 
     def work() -> None:
         zone = providers.dns.ensure_zone(domain.domain_name)
@@ -111,8 +116,14 @@ def delegate(
     ):
         return None
 
+    if domain.registrar_provider is None and not domain_brought.is_delegated(
+        domain, providers.resolver
+    ):
+        return domain_brought.wait_for_delegation(domain, providers.resolver, db)
+
     def work() -> None:
-        providers.registrar.set_nameservers(domain.domain_name, domain.name_servers)
+        if domain.registrar_provider is not None:
+            providers.registrar.set_nameservers(domain.domain_name, domain.name_servers)
         domain_steps.finish(domain, StepName.DELEGATION, db, then=StepName.VERIFICATION)
         domain_steps.move(
             domain,
@@ -142,6 +153,9 @@ def verify_dns(
     verdicts = inspect(domain, providers.resolver)
     if not verdicts:
         raise errors.Conflict("The name has no records yet.", domain_name=domain.domain_name)
+    conflicts = domain_brought.conflicts(domain, planned(domain), providers.resolver)
+    if conflicts:
+        return domain_brought.wait_for_cure(domain, row, conflicts[0], db)
     bad = [verdict for verdict in verdicts if not verdict.ok]
     if not bad:
         domain_steps.finish(domain, StepName.VERIFICATION, db, then=StepName.AUTHORIZATION)
@@ -262,12 +276,14 @@ def signing_key(domain: Domain, db: Session) -> DKIMKey:
 def wanted_records(domain: Domain, mail_zone: str, db: Session) -> tuple[dns_records.Record, ...]:
     """What the zone of `domain` must hold. Raises NotFound before it has a signing key."""
     key = signing_key(domain, db)
-    return dns_records.wanted(
+    records = dns_records.wanted(
         domain.domain_name,
         mail_zone=mail_zone,
         selector=key.selector,
         public_key=key.public_key,
     )
+    kept = domain_brought.kept(domain, db)
+    return tuple(record for record in records if record.purpose not in kept)
 
 
 def as_json(record: dns_records.Record) -> dict[str, Any]:
@@ -282,16 +298,8 @@ def planned(domain: Domain) -> list[dns_records.Record]:
 
 def inspect(domain: Domain, resolver: ports.DNSResolver) -> tuple[dns_records.Verdict, ...]:
     """Wanted against seen, record by record, by real queries."""
-    records = planned(domain)
-    seen = {
-        (kind, name): _ask(resolver, name, kind) for kind, name in dns_records.questions(records)
-    }
+    records: Sequence[dns_records.Record] = planned(domain)
+    seen = domain_brought.look(dns_records.questions(records), resolver)
+    if domain.registrar_provider is None:
+        records = dns_coexist.adapt(records, seen)
     return dns_records.compare(records, seen)
-
-
-def _ask(resolver: ports.DNSResolver, name: str, kind: str) -> Sequence[str]:
-    try:
-        return resolver.lookup(name, kind)
-    except errors.ProviderUnavailable:
-        # A name whose servers do not answer yet is not seen yet: that is what is being found out.
-        return ()

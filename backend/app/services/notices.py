@@ -138,6 +138,13 @@ def _written(notice: BillingNotice, tenant: Tenant, platform: ports.Platform) ->
                 domain=known["domain_name"],
                 until=datetime.fromisoformat(known["at"]),
             )
+        case NoticeKind.DOMAIN_OWNERSHIP:
+            return email_service.domain_ownership(
+                company=company,
+                domain=known["domain_name"],
+                what=known["what"],
+                link=f"{platform.public_url}/domains",
+            )
 
 
 def _instant(text: str | None) -> datetime | None:

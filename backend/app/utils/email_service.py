@@ -159,6 +159,13 @@ Hello {{ company }},
 the registration of {{ domain }} has ended, and mail from it has stopped. It can be had back at \
 the ordinary price until {{ date }}: answer this message.
 """,
+    "domain_ownership": """\
+Hello {{ company }},
+
+{{ domain }}: {{ what }}.
+
+The records and their state: {{ link }}
+""",
     "alert": """\
 {{ message }}
 
@@ -425,6 +432,18 @@ def domain_expired(*, company: str, domain: str, until: datetime) -> Mail:
     """Says that a name is over, and how long it can be had back."""
     return _render(
         "domain_expired", f"{domain} has ended", company=company, domain=domain, date=_day(until)
+    )
+
+
+def domain_ownership(*, company: str, domain: str, what: str, link: str) -> Mail:
+    """Says what became of the proof that a connected name is theirs."""
+    return _render(
+        "domain_ownership",
+        f"About your domain {domain}",
+        company=company,
+        domain=domain,
+        what=what,
+        link=link,
     )
 
 

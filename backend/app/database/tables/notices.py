@@ -28,6 +28,7 @@ class NoticeKind(StrEnum):
     CANCELED = "canceled"
     DOMAIN_EXPIRING = "domain_expiring"
     DOMAIN_EXPIRED = "domain_expired"
+    DOMAIN_OWNERSHIP = "domain_ownership"
 
 
 class BillingNotice(TenantOwned, Base):
