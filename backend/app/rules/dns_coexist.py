@@ -102,8 +102,8 @@ def _mail_elsewhere(domain: str, records: Sequence[Record], seen: Seen) -> Confl
         "mx_elsewhere",
         f"mail to {domain} goes to {', '.join(sorted(others))} now; with ours beside it replies"
         " would arrive at either place",
-        f"Remove these MX records if nobody reads mail there; otherwise keep them and connect a name"
-        f" below it, such as mail.{domain}",
+        "Remove these MX records if nobody reads mail there; otherwise keep them and connect a"
+        f" name below it, such as mail.{domain}",
     )
 
 

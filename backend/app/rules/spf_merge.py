@@ -1,4 +1,4 @@
-"""One SPF record out of the one that is there and ours: a name may have only one (RFC 7208, 4.5)."""
+"""One SPF record out of those there and ours: a name may have only one (RFC 7208, 4.5)."""
 
 from __future__ import annotations
 

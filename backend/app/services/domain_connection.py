@@ -53,6 +53,8 @@ def connect(
     """
     providers = providers or ports.current()
     name = _checked(domain_name, dns)
+    if domain_claims.registrable(name) == domain_claims.registrable(providers.platform.mail_zone):
+        raise errors.Invalid("This name is the platform's own.", domain_name=name)
     # Two requests of one tenant come one after the other: the limit is counted under the lock.
     tenant = db.scalars(
         select(Tenant)

@@ -14,7 +14,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app import clock, errors, events
-from app.database import outbox
+from app.database import audit, outbox
 from app.database.models import (
     Domain,
     DomainConnection,
@@ -87,10 +87,10 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
 
 
 def _is_proven(domain: Domain, connection: DomainConnection, resolver: ports.DNSResolver) -> bool:
-    if connection.proven_at is not None and domain.name_servers:
+    was_ours = connection.proven_at is not None and bool(domain.name_servers)
+    if was_ours and domain_brought.is_delegated(domain, resolver):
         # Who lets our zone answer for the name still wants it with us.
-        if domain_brought.is_delegated(domain, resolver):
-            return True
+        return True
     answers = resolver.lookup(domain_claims.challenge_name(domain.domain_name), "TXT")
     return domain_claims.proves(answers, connection.token)
 
@@ -175,11 +175,8 @@ def _holders(domain: Domain, db: Session) -> Sequence[Domain]:
 def _yields(holder: Domain, db: Session) -> bool:
     """Whether a name is held only by a proof that was not renewed in its time of grace."""
     connection = domain_brought.connection_of(holder, db)
-    return (
-        connection is not None
-        and connection.lost_at is not None
-        and holder.status == DomainStatus.SUSPENDED
-    )
+    lost_at = None if connection is None else connection.lost_at
+    return lost_at is not None and clock.now() - lost_at >= domain_claims.GRACE
 
 
 def _rivals(domain: Domain, db: Session) -> Sequence[Domain]:
@@ -228,9 +225,9 @@ def _gone(
         domain.failure = f"{LOST}{why}"[:500]
         domain_steps.move(domain, "domain_ownership_lost", db, failure=[None, domain.failure])
         _tell(domain, f"gone:{now:%Y-%m-%dT%H:%M:%S}", why, db)
-    elif now - connection.lost_at >= domain_claims.GRACE and domain.status not in (
-        DomainStatus.SUSPENDED,
-        *_OVER,
+    elif (
+        # One that is still being set up sends nothing; it is stopped once it would.
+        domain.status == DomainStatus.ACTIVE and now - connection.lost_at >= domain_claims.GRACE
     ):
         domain_connection.stop(domain, providers)
         why = f"mail from it has stopped, its proof is gone; publish {record}, and it goes on"
@@ -295,4 +292,5 @@ def hurry(domain_id: UUID, db: Session) -> None:
     if connection is None:
         raise errors.NotFound(resource="connection")
     connection.next_look_at = clock.now()
+    audit.write(db, connection.tenant_id, "domain_verification_requested", "domain", domain_id)
     outbox.record(db, events.DomainProofDue(domain_id=domain_id))

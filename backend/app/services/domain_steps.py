@@ -44,7 +44,7 @@ BOUGHT = tuple(name for name in StepName if name is not StepName.OWNERSHIP)
 
 
 def plan(domain: Domain, db: Session, names: Sequence[StepName] = BOUGHT) -> None:
-    """The rows of the steps, waiting for their turn; those of a purchase unless others are given."""
+    """The rows of the steps, waiting for their turn; a purchase's unless others are given."""
     for name in names:
         db.add(DomainStep(tenant_id=domain.tenant_id, domain_id=domain.id, name=name))
     db.flush()  # The first step is looked up again below its name.
