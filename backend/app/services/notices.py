@@ -140,10 +140,7 @@ def _written(notice: BillingNotice, tenant: Tenant, platform: ports.Platform) ->
             )
         case NoticeKind.DOMAIN_OWNERSHIP:
             return email_service.domain_ownership(
-                company=company,
-                domain=known["domain_name"],
-                what=known["what"],
-                link=f"{platform.public_url}/domains",
+                company=company, domain=known["domain_name"], what=known["what"]
             )
 
 

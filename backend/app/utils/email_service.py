@@ -163,8 +163,6 @@ the ordinary price until {{ date }}: answer this message.
 Hello {{ company }},
 
 {{ domain }}: {{ what }}.
-
-The records and their state: {{ link }}
 """,
     "alert": """\
 {{ message }}
@@ -435,16 +433,10 @@ def domain_expired(*, company: str, domain: str, until: datetime) -> Mail:
     )
 
 
-def domain_ownership(*, company: str, domain: str, what: str, link: str) -> Mail:
+def domain_ownership(*, company: str, domain: str, what: str) -> Mail:
     """Says what became of the proof that a connected name is theirs."""
-    return _render(
-        "domain_ownership",
-        f"About your domain {domain}",
-        company=company,
-        domain=domain,
-        what=what,
-        link=link,
-    )
+    subject = f"About your domain {domain}"
+    return _render("domain_ownership", subject, company=company, domain=domain, what=what)
 
 
 def alert(*, kind: str, fact: str, message: str, tenant_id: str) -> Mail:

@@ -28,6 +28,7 @@ from app.database.models import (
     Dispute,
     DKIMKey,
     Domain,
+    DomainConnection,
     DomainDay,
     DomainPurchase,
     DomainStanding,
@@ -398,6 +399,15 @@ def extras(tenant_id: UUID, db: Session) -> None:
     db.execute(text("SELECT make_delivery_days(ARRAY[CAST(:day AS date)])"), today)
     rows: list[tuple[type[Any], dict[str, Any]]] = [
         (DomainStep, {"domain_id": domain_id, "name": StepName.PAYMENT}),
+        (
+            DomainConnection,
+            {
+                "domain_id": domain_id,
+                "dns": "manual",
+                "token": "x",
+                "next_look_at": clock.now() + timedelta(days=9),
+            },
+        ),
         (
             RegistrarOperation,
             {"domain_id": domain_id, "domain_name": "x.com", "state": OperationState.DONE},
