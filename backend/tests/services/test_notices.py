@@ -40,6 +40,7 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
         "kept": "no",
     },
     NoticeKind.DOMAIN_EXPIRED: {"domain_name": "acme-mail.com", "at": "2026-12-01T00:00:00+00:00"},
+    NoticeKind.DOMAIN_OWNERSHIP: {"domain_name": "acme-mail.com", "what": "its proof is gone"},
 }
 
 
