@@ -200,6 +200,6 @@ def test_a_name_is_connected_shown_and_let_go(signed_in: Customer, other: Custom
     assert other.http.get(f"{path}/connection").status_code == 404
     for name in ("co.uk", "a..com", "ümlaut.com", "x" * 64 + ".com"):
         refused = signed_in.try_post("/domains/connect", domain_name=name, dns="manual")
-        assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_REQUEST")
+        assert (refused.status_code, refused.json()["error_code"]) == (400, "VALIDATION_ERROR")
     assert signed_in.http.delete(f"{path}/connection").status_code == 204
     assert signed_in.get(path)["status"] == "expired"
