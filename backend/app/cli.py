@@ -196,9 +196,11 @@ def ops(context: typer.Context) -> None:
     _adopt_running_stack()
     from app.ops import ops_app
     from app.ops_appeals import appeals_app
+    from app.ops_claims import domain_claims
     from app.ops_events import replay_events
     from app.ops_nodes import nodes_app
 
+    ops_app.command("domain-claims")(domain_claims)
     ops_app.command("replay-events")(replay_events)
     ops_app.add_typer(appeals_app, name="appeals")
     ops_app.add_typer(nodes_app, name="nodes")

@@ -177,6 +177,13 @@ class DomainActivated(TenantEvent):
 
 
 @dataclass(frozen=True)
+class DomainOwnershipProven(TenantEvent):
+    """A connected name that will move to our name servers may be given its zone."""
+
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
 class RegistrantChanged(TenantEvent):
     """One of the tenant's names must learn its new contact."""
 
@@ -243,6 +250,21 @@ class SubscriptionsDue(Event):
 @dataclass(frozen=True)
 class BooksDue(Event):
     pass
+
+
+@dataclass(frozen=True)
+class ClaimsDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class DomainProofDue(Event):
+    """Whether a connected name is proven is to be looked at.
+
+    No tenant's event: another tenant may hold or claim the same name.
+    """
+
+    domain_id: UUID
 
 
 @dataclass(frozen=True)

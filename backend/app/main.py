@@ -22,6 +22,7 @@ from app.api.v1 import (
     billing,
     data_export,
     decisions,
+    domain_connections,
     domains,
     health,
     infrastructure,
@@ -141,8 +142,9 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
     people = (auth, passwords, two_factor, team, api_keys, data_export)
+    names = (domain_connections, domains)
     mail = (infrastructure, warmup, analytics, health, webhook_endpoints)
-    for area in (*people, billing, domains, *mail, decisions, audit_log, admin, nodes):
+    for area in (*people, billing, *names, *mail, decisions, audit_log, admin, nodes):
         router.include_router(area.router)
     router.include_router(decisions.admin_router)
     return router

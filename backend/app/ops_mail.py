@@ -73,6 +73,9 @@ EXAMPLES: dict[str, Callable[[], mails.Mail]] = {
     "domain_dns_differs": lambda: mails.domain_dns_differs(
         company=_COMPANY, domain="fern.com", why="MX fern.com: expected 10 mx1.example.com."
     ),
+    "domain_ownership": lambda: mails.domain_ownership(
+        company=_COMPANY, domain="fern.com", what="The record that proves it is yours is gone."
+    ),
     "alert": lambda: mails.alert(
         kind="job_dead", fact="01a2…", message="domains.register was given up.", tenant_id="01a2…"
     ),

@@ -45,6 +45,13 @@ def test_names_that_end_are_listed(world: Running) -> None:
     assert asked("ops", "domains") == {"ending": []}
 
 
+def test_claims_are_listed_and_looked_for(world: Running) -> None:
+    assert asked("ops", "domain-claims") == {"claims": []}
+    unknown = inboxgrove("ops", "domain-claims", "--retry", "01890000-0000-7000-8000-000000000000")
+    assert unknown.returncode == 1
+    assert "Not done" in unknown.stderr
+
+
 def acts() -> list[tuple[str, Any]]:
     with transaction(tenant=ALL_TENANTS) as db:
         rows = db.scalars(select(OperatorAct).order_by(OperatorAct.id)).all()

@@ -19,6 +19,7 @@ from app.database.tables.claims import Dispute, Refund
 from app.database.tables.domains import (
     DKIMKey,
     Domain,
+    DomainConnection,
     DomainStatus,
     DomainStep,
     OperationState,
@@ -92,6 +93,7 @@ __all__ = [
     "DeliveryState",
     "Dispute",
     "Domain",
+    "DomainConnection",
     "DomainDay",
     "DomainPurchase",
     "DomainStanding",

@@ -60,6 +60,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "domains": "updated_at domain_name status registrar_provider registrar_domain_id"
         " cloudflare_zone_id name_servers dns_records dkim_selector dmarc_policy purchase_price"
         " purchase_date expiry_date auto_renew protected_at kumo_authorized failure",
+        "domain_connections": "updated_at domain_id dns token kept next_look_at proven_at lost_at",
         "domain_steps": "updated_at domain_id name state started_at finished_at attempts detail",
         "registrants": "updated_at",
         "registrar_operations": "updated_at domain_id domain_name kind state",

@@ -204,6 +204,8 @@ class DomainService:
     def look_again(domain: Domain, db: Session) -> None:
         """Go on with the name now instead of waiting for the next round."""
         audit.write(db, domain.tenant_id, "domain_verification_requested", "domain", domain.id)
+        if domain.registrar_provider is None:
+            outbox.record(db, events.DomainProofDue(domain_id=domain.id))
         if not jobs.hurry(db, domain.id):
             DomainService.resume(domain, db)
 
@@ -299,6 +301,8 @@ def _event_of_the_present_step(domain: Domain, db: Session) -> events.TenantEven
                 tenant_id=domain.tenant_id, purchase_id=purchase_id
             )
         case DomainStatus.REGISTERED:
+            if domain.registrar_provider is None:
+                return events.DomainOwnershipProven(**ids)
             return events.DomainRegistered(**ids)
         case DomainStatus.CONFIGURING_DNS:
             if domain_steps.is_done(domain, StepName.RECORDS, db):

@@ -7,7 +7,7 @@ provider calls here are safe to repeat, so a step simply runs again after a faul
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -28,8 +28,8 @@ from app.database.models import (
     new_id,
 )
 from app.integrations import ports
-from app.rules import dns_records
-from app.services import domain_steps, domain_views
+from app.rules import dns_coexist, dns_records
+from app.services import domain_brought, domain_steps, domain_views
 from app.services.domain_steps import NotYet
 from app.utils import security
 
@@ -54,6 +54,11 @@ def create_zone(
     domain = domain_steps.lock(domain_id, db)
     if domain.status != DomainStatus.REGISTERED:
         return None
+
+    if domain.registrar_provider is None:
+        waits = domain_brought.make_ready(domain, providers, db)
+        if waits is not None:
+            return waits
 
     def work() -> None:
         zone = providers.dns.ensure_zone(domain.domain_name)
@@ -111,8 +116,14 @@ def delegate(
     ):
         return None
 
+    if domain.registrar_provider is None and not domain_brought.is_delegated(
+        domain, providers.resolver
+    ):
+        return domain_brought.wait_for_delegation(domain, providers.resolver, db)
+
     def work() -> None:
-        providers.registrar.set_nameservers(domain.domain_name, domain.name_servers)
+        if domain.registrar_provider is not None:
+            providers.registrar.set_nameservers(domain.domain_name, domain.name_servers)
         domain_steps.finish(domain, StepName.DELEGATION, db, then=StepName.VERIFICATION)
         domain_steps.move(
             domain,
@@ -142,6 +153,9 @@ def verify_dns(
     verdicts = inspect(domain, providers.resolver)
     if not verdicts:
         raise errors.Conflict("The name has no records yet.", domain_name=domain.domain_name)
+    conflicts = domain_brought.conflicts(domain, planned(domain), providers.resolver)
+    if conflicts:
+        return domain_brought.wait_for_cure(domain, row, conflicts[0], db)
     bad = [verdict for verdict in verdicts if not verdict.ok]
     if not bad:
         domain_steps.finish(domain, StepName.VERIFICATION, db, then=StepName.AUTHORIZATION)
@@ -270,7 +284,7 @@ def wanted_records(
 ) -> tuple[dns_records.Record, ...]:
     """What the zone of `domain` must hold. Raises NotFound before it has a signing key."""
     key = signing_key(domain, db)
-    return dns_records.wanted(
+    records = dns_records.wanted(
         domain.domain_name,
         mail_zone=platform.mail_zone,
         selector=key.selector,
@@ -279,6 +293,8 @@ def wanted_records(
         tracking_host=platform.tracking_host,
         mta_sts=platform.mta_sts_mode,
     )
+    kept = domain_brought.kept(domain, db)
+    return tuple(record for record in records if record.purpose not in kept)
 
 
 def as_json(record: dns_records.Record) -> dict[str, Any]:
@@ -294,6 +310,11 @@ def planned(domain: Domain) -> list[dns_records.Record]:
 def inspect(domain: Domain, resolver: ports.DNSResolver) -> tuple[dns_records.Verdict, ...]:
     """Wanted against seen, record by record, by real queries.
 
-    A name whose servers do not answer yet is not seen yet: that is what is being found out.
+    A name whose servers do not answer yet is not seen yet: that is what is being found out. Beside
+    the records of a name's owner ours may have to look otherwise.
     """
-    return domain_views.inspect(planned(domain), resolver)
+    records: Sequence[dns_records.Record] = planned(domain)
+    if domain.registrar_provider is None:
+        seen = domain_brought.look(dns_records.questions(records), resolver)
+        records = dns_coexist.adapt(records, seen)
+    return domain_views.inspect(records, resolver)

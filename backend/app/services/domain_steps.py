@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -39,9 +40,12 @@ def lock(domain_id: UUID, db: Session) -> Domain:
     return domain
 
 
-def plan(domain: Domain, db: Session) -> None:
-    """The rows of all steps, waiting for their turn."""
-    for name in StepName:
+BOUGHT = tuple(name for name in StepName if name is not StepName.OWNERSHIP)
+
+
+def plan(domain: Domain, db: Session, names: Sequence[StepName] = BOUGHT) -> None:
+    """The rows of the steps, waiting for their turn; a purchase's unless others are given."""
+    for name in names:
         db.add(DomainStep(tenant_id=domain.tenant_id, domain_id=domain.id, name=name))
     db.flush()  # The first step is looked up again below its name.
 

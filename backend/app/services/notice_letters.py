@@ -163,6 +163,11 @@ def _domain_dns_differs(it: _About) -> Mail:
     return mails.domain_dns_differs(company=it.company, domain=name, why=why)
 
 
+def _domain_ownership(it: _About) -> Mail:
+    name, what = it.known["domain_name"], it.known["what"]
+    return mails.domain_ownership(company=it.company, domain=name, what=what)
+
+
 _WRITERS: dict[NoticeKind, Callable[[_About], Mail]] = {
     NoticeKind.RECEIPT: _receipt,
     NoticeKind.PURCHASE_RECEIPT: _receipt,
@@ -180,4 +185,5 @@ _WRITERS: dict[NoticeKind, Callable[[_About], Mail]] = {
     NoticeKind.DOMAIN_EXPIRING: _domain_expiring,
     NoticeKind.DOMAIN_EXPIRED: _domain_expired,
     NoticeKind.DOMAIN_DNS_DIFFERS: _domain_dns_differs,
+    NoticeKind.DOMAIN_OWNERSHIP: _domain_ownership,
 }

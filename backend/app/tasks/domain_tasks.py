@@ -12,6 +12,7 @@ from app.database.models import DomainPurchase, Tenant
 from app.services import (
     domain_drift,
     domain_life,
+    domain_proof,
     domain_registration,
     domain_setup,
     registrant_service,
@@ -78,6 +79,18 @@ def heal_all_records(db: Session) -> None:
 @task("domains.heal_records")
 def heal_records(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
     domain_drift.look(domain_id, db)
+
+
+@task("domains.look_for_all_proofs")
+def look_for_all_proofs(db: Session) -> None:
+    """Every minute: the connected names whose turn it is, each by a job of its own."""
+    for domain_id in domain_proof.claim_due(db):
+        outbox.record(db, events.DomainProofDue(domain_id=domain_id))
+
+
+@task("domains.look_for_proof")
+def look_for_proof(db: Session, domain_id: UUID) -> None:
+    domain_proof.look(domain_id, db)
 
 
 @task("domains.create_zone")

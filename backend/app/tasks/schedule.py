@@ -17,6 +17,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.HoldsDue, timedelta(hours=1)),
     (events.SubscriptionsDue, timedelta(minutes=10)),
     (events.BooksDue, timedelta(days=1)),
+    (events.ClaimsDue, timedelta(minutes=1)),
     (events.DomainsDue, timedelta(days=1)),
     (events.RecordsDue, timedelta(minutes=15)),
     (events.WarmupDue, timedelta(days=1)),

@@ -297,6 +297,12 @@ def domain_dns_differs(*, company: str, domain: str, why: str) -> Mail:
     return _render("domain_dns_differs", subject, company=company, domain=domain, why=why)
 
 
+def domain_ownership(*, company: str, domain: str, what: str) -> Mail:
+    """Says what became of the proof that a connected name is theirs."""
+    subject = f"About your domain {domain}"
+    return _render("domain_ownership", subject, company=company, domain=domain, what=what)
+
+
 def alert(*, kind: str, fact: str, message: str, tenant_id: str) -> Mail:
     """Calls an operator."""
     return _render(

@@ -171,3 +171,40 @@ def test_asking_to_verify_makes_the_waiting_job_due(
     with transaction(tenant=ALL_TENANTS) as db:
         due = db.scalars(select(Job).where(Job.next_try_at <= clock.now())).all()
         assert [job.id for job in due if job.state == JobState.WAITING]
+
+
+def test_a_name_is_connected_shown_and_let_go(signed_in: Customer, other: Customer) -> None:
+    made = signed_in.post("/domains/connect", domain_name="Mail.Brought-Name.com", dns="manual")
+    domain, token = made["domain"], made["ownership_token"]
+    assert (domain["domain_name"], domain["status"]) == (
+        "mail.brought-name.com",
+        "verifying_ownership",
+    )
+    assert [step["name"] for step in domain["steps"]] == [
+        "ownership",
+        "verification",
+        "authorization",
+    ]
+    records = {record["purpose"]: record for record in made["required_records"]}
+    assert records["ownership"]["name"] == "_inboxgrove-challenge.mail.brought-name.com"
+    assert records["ownership"]["content"].endswith(f"={token}")
+    assert {"spf", "dkim", "dmarc"} <= set(records)
+    path = f"/domains/{domain['id']}"
+    assert signed_in.get(f"{path}/connection")["ownership_token"] == token
+    assert signed_in.get(f"{path}/conflicts")["conflicts"] == []
+    assert not signed_in.get(f"{path}/dns")["all_ok"]
+    hcl = signed_in.http.get(f"{path}/dns", params={"format": "terraform"})
+    wanted = len(made["required_records"]) - 1
+    assert hcl.text.count('resource "cloudflare_dns_record"') == wanted
+    assert signed_in.try_post(f"{path}/verify").status_code == 202
+    with signed_in.http.stream("GET", f"{path}/events") as stream:
+        lines = (line for line in stream.iter_lines() if line.startswith("data:"))
+        assert json.loads(next(lines)[5:])["steps"][0]["name"] == "ownership"
+    theirs = other.post("/domains/connect", domain_name="mail.brought-name.com", dns="manual")
+    assert theirs["ownership_token"] != token
+    assert other.http.get(f"{path}/connection").status_code == 404
+    for name in ("co.uk", "a..com", "ümlaut.com", "x" * 64 + ".com"):
+        refused = signed_in.try_post("/domains/connect", domain_name=name, dns="manual")
+        assert (refused.status_code, refused.json()["error_code"]) == (400, "VALIDATION_ERROR")
+    assert signed_in.http.delete(f"{path}/connection").status_code == 204
+    assert signed_in.get(path)["status"] == "expired"

@@ -28,6 +28,7 @@ from app.database.models import (
     Dispute,
     DKIMKey,
     Domain,
+    DomainConnection,
     DomainDay,
     DomainPurchase,
     DomainStanding,
@@ -393,11 +394,13 @@ def extras(tenant_id: UUID, db: Session) -> None:
     """Rows that no id of the API names, but that belong to the tenant."""
     domain_id, inbox_id = domain(tenant_id, db), inbox(tenant_id, db)
     user_id, later = user(tenant_id, db), clock.now() + timedelta(hours=1)
+    brought = {"domain_id": domain_id, "dns": "manual", "token": "x", "next_look_at": later}
     # A day's events have a table of their own.
     today = {"day": clock.now().date()}
     db.execute(text("SELECT make_delivery_days(ARRAY[CAST(:day AS date)])"), today)
     rows: list[tuple[type[Any], dict[str, Any]]] = [
         (DomainStep, {"domain_id": domain_id, "name": StepName.PAYMENT}),
+        (DomainConnection, brought),
         (
             RegistrarOperation,
             {"domain_id": domain_id, "domain_name": "x.com", "state": OperationState.DONE},

@@ -118,6 +118,10 @@ def _mailed(purpose: str, caller: Caller) -> dict[str, Any]:
     return {"token": caller.estate.mailed(somebody, purpose), **_new_password(caller, purpose)}
 
 
+def _claim(caller: Caller) -> dict[str, Any]:  # Whoever calls, another name.
+    return {"domain_name": f"claim-{secrets.token_hex(6)}.com", "dns": "nameservers"}
+
+
 def _new_password(caller: Caller, purpose: str = "reset_password") -> dict[str, Any]:
     if purpose != "reset_password":
         return {}
@@ -166,6 +170,7 @@ LIVING: dict[str, Callable[[Caller], dict[str, Any]]] = {
     "POST /auth/users": _address,
     "POST /auth/users/accept-invite": lambda caller: {"token": caller.estate.invited()},
     "POST /auth/verify-email": partial(_mailed, "verify_email"),
+    "POST /domains/connect": _claim,
     "POST /infrastructure/suppressions": _names,
     # True would shut out everybody who comes after.
     "PATCH /auth/tenant": lambda caller: {"requires_two_factor": False},

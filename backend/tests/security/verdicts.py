@@ -110,6 +110,7 @@ PEOPLE_ONLY = {
 
 NEEDS_ENTITLEMENT = {
     "POST /billing/domain-purchase-intent",
+    "POST /domains/connect",
     "POST /infrastructure/inboxes/{inbox_id}/move",
     "POST /infrastructure/provision",
 }
@@ -136,6 +137,9 @@ OTHERWISE = {
     "DELETE /billing/payment-methods/{card_id}": {502},
     # A tenant that has everything has too many of them.
     "POST /infrastructure/webhook-endpoints": {201, 409},
+    # The domains of this estate were not brought by their owners.
+    "GET /domains/{domain_id}/connection": {404},
+    "DELETE /domains/{domain_id}/connection": {409},
     # The registrar paces us.
     "POST /domains/search": {200, 503},
     "POST /billing/domain-purchase-intent": {201, 503},

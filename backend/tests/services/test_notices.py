@@ -43,6 +43,7 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
     NoticeKind.DOMAIN_EXPIRED: {"domain_name": "acme-mail.com", "at": "2026-12-01T00:00:00+00:00"},
     NoticeKind.REINSTATED: {"note": None},
     NoticeKind.APPEAL_ANSWERED: {"state": "upheld", "answer": "The list was bought."},
+    NoticeKind.DOMAIN_OWNERSHIP: {"domain_name": "acme-mail.com", "what": "its proof is gone"},
 }
 
 

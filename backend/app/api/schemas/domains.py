@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from app.api.schemas.base import In, Instant, Out, example
 
@@ -39,7 +39,7 @@ class PurchaseIn(In):
 class DomainPatch(In):
     model_config = example({"auto_renew": False, "dmarc_policy": "quarantine"})
 
-    auto_renew: bool | None = None
+    auto_renew: StrictBool | None = None
     dmarc_policy: Literal["none", "quarantine", "reject"] | None = None
     """What receivers are asked to do with mail that fails DMARC."""
 

@@ -23,8 +23,9 @@ from app.api.schemas import domains as s
 from app.database.models import Domain, DomainPurchase, DomainStatus
 from app.database.queries import accounts, pages
 from app.database.session import transaction
+from app.rules import dns_export
 from app.rules.permissions import Permission
-from app.services import domain_drift, domain_life, registrant_service
+from app.services import domain_drift, domain_life, domain_setup, registrant_service
 from app.services.domain_service import DomainService
 
 router = APIRouter(prefix="/domains", tags=["domains"], route_class=IdempotentRoute)
@@ -117,21 +118,34 @@ def get_domain(domain_id: UUID, db: DB) -> Any:
 @router.get(
     "/{domain_id}/dns",
     response_model=Envelope[s.DNSOut],
-    responses={200: {"content": {"text/dns": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {
+            "content": {
+                "text/dns": {"schema": {"type": "string"}},
+                "text/plain": {"schema": {"type": "string"}},
+            }
+        }
+    },
     **requires(Permission.DOMAINS_READ, waits=True),
 )
 def dns(
     domain_id: UUID,
     db: DB,
-    format: Annotated[Literal["json", "bind"], Query()] = "json",  # noqa: A002  # The API's name.
+    format: Annotated[Literal["json", "bind", "terraform"], Query()] = "json",  # noqa: A002  # The API's name.
 ) -> Any:
-    """Wanted against seen, record by record, asked now; `format=bind` is a zone file (RFC 4027)."""
+    """Wanted against seen, record by record, asked now; or a zone file, or Terraform resources."""
     domain = _domain(domain_id, db)
     if format == "bind":
         return Response(
             DomainService.zone_file(domain),
             media_type="text/dns",
             headers={"Content-Disposition": f'attachment; filename="{domain.domain_name}.zone"'},
+        )
+    if format == "terraform":
+        return Response(
+            dns_export.terraform(domain.domain_name, domain_setup.planned(domain)),
+            media_type="text/plain",
+            headers={"Content-Disposition": f'attachment; filename="{domain.domain_name}.tf"'},
         )
     verdicts = DomainService.dns_report(domain)
     return ok(

@@ -15,6 +15,8 @@ from app.database.tables.base import Base, TenantOwned, Text, Updated
 
 
 class DomainStatus(StrEnum):
+    VERIFYING_OWNERSHIP = "verifying_ownership"
+    """A claim: several tenants may have one to the same name until one of them proves it."""
     PENDING_PAYMENT = "pending_payment"
     REGISTERING = "registering"
     REGISTERED = "registered"
@@ -35,7 +37,14 @@ class Domain(TenantOwned, Updated, Base):
             "uq_domains_domain_name_live",
             "domain_name",
             unique=True,
-            postgresql_where=text("status NOT IN ('failed', 'expired')"),
+            postgresql_where=text("status NOT IN ('failed', 'expired', 'verifying_ownership')"),
+        ),
+        Index(
+            "uq_domains_claim",
+            "tenant_id",
+            "domain_name",
+            unique=True,
+            postgresql_where=text("status = 'verifying_ownership'"),
         ),
         Index("ix_domains_tenant_id_created_at", "tenant_id", "created_at"),
     )
@@ -64,6 +73,7 @@ class Domain(TenantOwned, Updated, Base):
 class StepName(StrEnum):
     PAYMENT = "payment"
     REGISTRATION = "registration"
+    OWNERSHIP = "ownership"
     ZONE = "zone"
     RECORDS = "records"
     DELEGATION = "delegation"
@@ -141,3 +151,22 @@ class DKIMKey(TenantOwned, Base):
     """Base64 of the SubjectPublicKeyInfo, as it stands in the record's p= tag."""
     private_key: Mapped[bytes]
     """PEM, encrypted."""
+
+
+class DomainConnection(TenantOwned, Updated, Base):
+    """A name its owner brought: how it is proven to be theirs, and whether it still is."""
+
+    __tablename__ = "domain_connections"
+    __table_args__ = (UniqueConstraint("domain_id"),)
+
+    domain_id: Mapped[UUID] = mapped_column(ForeignKey("domains.id", ondelete="CASCADE"))
+    dns: Mapped[str] = mapped_column(String(20))
+    """manual or nameservers."""
+    token: Mapped[str] = mapped_column(String(64))
+    """What the proving record says: public, for one tenant and one name, never used again."""
+    kept: Mapped[list[Any]] = mapped_column(default=list)
+    """Purposes that records of the owner's serve; we publish none for them."""
+    next_look_at: Mapped[datetime] = mapped_column(index=True)
+    proven_at: Mapped[datetime | None]
+    lost_at: Mapped[datetime | None]
+    """Since when the proof is not seen any more; None while it is."""

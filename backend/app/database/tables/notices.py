@@ -31,6 +31,7 @@ class NoticeKind(StrEnum):
     DOMAIN_DNS_DIFFERS = "domain_dns_differs"
     REINSTATED = "reinstated"
     APPEAL_ANSWERED = "appeal_answered"
+    DOMAIN_OWNERSHIP = "domain_ownership"
 
 
 class BillingNotice(TenantOwned, Base):
