@@ -49,6 +49,9 @@ class Table:
             raise away()
         return list(self.answers.get((record_type, name), []))
 
+    def views(self) -> dict[str, Table]:
+        return {"192.0.2.53": self}
+
     def publish(self, domain_id: UUID) -> None:
         """Set every record that the owner was asked for."""
         with transaction(tenant=ALL_TENANTS) as db:
