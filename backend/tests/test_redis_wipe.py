@@ -44,6 +44,9 @@ def test_a_wipe_under_load_defers_and_restores_itself(customer: Customer) -> Non
                 codes.append((time.monotonic(), error.smtp_code))
             except smtplib.SMTPResponseException as error:
                 codes.append((time.monotonic(), error.smtp_code))
+            except (smtplib.SMTPException, OSError):
+                # A machine that stands still for twenty seconds ends sessions, as anywhere.
+                continue
             time.sleep(0.2)
 
     threads = [threading.Thread(target=keep_sending, args=(row,)) for row in rows]
