@@ -50,6 +50,7 @@ def confirm(sandbox: Sandbox, intent: ports.Intent, card: str = "pm_card_visa") 
             "payment_method": card,
             "key": "pk_test_sandbox",
         },
+        timeout=60,
     )
 
 
