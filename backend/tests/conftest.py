@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import pytest
 
@@ -30,6 +31,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     servers.stop(config)
     # Clients that live as long as the process are closed with it, and need not be announced.
     warnings.simplefilter("ignore", ResourceWarning)
+
+
+@pytest.fixture(autouse=True)
+def keys_stay() -> Iterator[None]:
+    """The keys of the process after a test are those before it, whatever the test configured.
+
+    Else inboxes of a later test would be made with a pepper that the running relay does not know.
+    """
+    from app.utils import security
+
+    before = security._configured
+    yield
+    if before is not None:
+        security._configured = before
 
 
 @pytest.hookimpl(trylast=True)

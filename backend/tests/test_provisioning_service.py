@@ -6,7 +6,7 @@ import csv
 import hashlib
 import hmac
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
@@ -37,16 +37,12 @@ PLATFORM = Platform("mta.x.test", "smtp.x.test", 587, 20, 50, 15, "http://x.test
 
 
 @pytest.fixture(autouse=True)
-def secrets_are_set() -> Iterator[None]:
-    # What the process had before comes back: other tests' sessions are signed with it.
-    before = security._configured
+def secrets_are_set() -> None:
     security.configure(
         signing_keys=["k" * 40],
         encryption_keys=["ZGV2ZWxvcG1lbnQta2V5LWRvLW5vdC11c2UtaXQhISE="],
         inbox_pepper=PEPPER,
     )
-    yield
-    security._configured = before
 
 
 @pytest.fixture

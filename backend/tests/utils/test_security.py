@@ -41,12 +41,8 @@ def configure(*keys: str, signing_keys: tuple[str, ...] = (OF_THE_DAY,), minutes
 
 
 @pytest.fixture(autouse=True)
-def keys() -> Iterator[None]:
-    # What the process had before comes back: other tests' sessions are signed with it.
-    before = security._configured
+def keys() -> None:
     configure(NEW, OLD)
-    yield
-    security._configured = before
 
 
 def test_hashes_have_the_parameters_we_promise() -> None:
