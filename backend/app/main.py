@@ -22,6 +22,7 @@ from app.api.v1 import (
     billing,
     data_export,
     decisions,
+    dkim,
     domain_connections,
     domains,
     health,

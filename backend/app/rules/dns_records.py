@@ -112,7 +112,7 @@ def wanted(
                 "TXT",
                 f"{other}._domainkey.{domain}",
                 f"v=DKIM1; k=rsa; p={key}",
-                purpose="dkim beside",
+                purpose="dkim",
             )
             for other, key in other_keys
         ),
