@@ -197,6 +197,7 @@ def ops(context: typer.Context) -> None:
     from app.ops import ops_app
     from app.ops_appeals import appeals_app
     from app.ops_claims import domain_claims
+    from app.ops_dkim import dkim_app
     from app.ops_events import replay_events
     from app.ops_nodes import nodes_app
 
@@ -204,6 +205,7 @@ def ops(context: typer.Context) -> None:
     ops_app.command("replay-events")(replay_events)
     ops_app.add_typer(appeals_app, name="appeals")
     ops_app.add_typer(nodes_app, name="nodes")
+    ops_app.add_typer(dkim_app, name="dkim")
     _pass_on(ops_app, "ops", context.args)
 
 

@@ -171,6 +171,7 @@ class Settings(_Group):
     mta_token: SecretStr = SecretStr(_DEV_SECRET)
     mail_zone: str = "mta.inboxgrove.test"
     # Optional records of every domain; what they need of the deployment is in docs/domains.md.
+    dkim_rotation_days: int = Field(default=180, ge=0)
     tracking_host: str = ""
     mta_sts_mode: Literal["off", "testing", "enforce"] = "off"
     submission_host: str = "127.0.0.1"

@@ -253,6 +253,25 @@ class BooksDue(Event):
 
 
 @dataclass(frozen=True)
+class DKIMRotationBegun(TenantEvent):
+    """Also when one goes on otherwise than it was waiting to."""
+
+    rotation_id: UUID
+
+
+@dataclass(frozen=True)
+class DKIMKeyDue(TenantEvent):
+    """It is the turn of a name's key to be replaced."""
+
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
+class KeysDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class ClaimsDue(Event):
     pass
 

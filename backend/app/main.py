@@ -22,6 +22,7 @@ from app.api.v1 import (
     billing,
     data_export,
     decisions,
+    dkim,
     domain_connections,
     domains,
     health,
@@ -142,7 +143,7 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
     people = (auth, passwords, two_factor, team, api_keys, data_export)
-    names = (domain_connections, domains)
+    names = (dkim, domain_connections, domains)
     mail = (infrastructure, warmup, analytics, health, webhook_endpoints)
     for area in (*people, billing, *names, *mail, decisions, audit_log, admin, nodes):
         router.include_router(area.router)

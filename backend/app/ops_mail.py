@@ -76,6 +76,12 @@ EXAMPLES: dict[str, Callable[[], mails.Mail]] = {
     "domain_ownership": lambda: mails.domain_ownership(
         company=_COMPANY, domain="fern.com", what="The record that proves it is yours is gone."
     ),
+    "dkim_record_needed": lambda: mails.dkim_record_needed(
+        company=_COMPANY,
+        domain="fern.com",
+        name="ig202612._domainkey.fern.com",
+        record="v=DKIM1; k=rsa; p=MIIB…",
+    ),
     "alert": lambda: mails.alert(
         kind="job_dead", fact="01a2…", message="domains.register was given up.", tenant_id="01a2…"
     ),

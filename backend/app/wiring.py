@@ -113,6 +113,7 @@ def build_providers(settings: Settings) -> ports.Providers:
             alert_email=settings.alert_email,
             keep_events=timedelta(days=settings.delivery_events_days),
             webhook_networks=tuple(settings.webhook_networks),
+            rotate_keys_after=timedelta(days=settings.dkim_rotation_days),
             tracking_host=settings.tracking_host,
             mta_sts_mode="" if settings.mta_sts_mode == "off" else settings.mta_sts_mode,
         ),

@@ -18,7 +18,7 @@ from app.database.queries import mail_plane
 from app.errors import NotFound, Unavailable
 from app.services import directory_snapshot
 from app.services.directory_service import DirectoryService
-from app.services.domain_setup import key_context
+from app.services.dkim_keys import key_context
 from app.utils import security
 
 router = APIRouter(prefix="/internal/mta/v1", tags=["internal"])

@@ -18,6 +18,7 @@ from app.database.tables.billing import (
 from app.database.tables.claims import Dispute, Refund
 from app.database.tables.domains import (
     DKIMKey,
+    DKIMRotation,
     Domain,
     DomainConnection,
     DomainStatus,
@@ -87,6 +88,7 @@ __all__ = [
     "BillingNotice",
     "Complaint",
     "DKIMKey",
+    "DKIMRotation",
     "Decision",
     "DecisionAction",
     "DeliveryEvent",

@@ -340,6 +340,8 @@ class Platform:
     """Who is written to when a person must look; nobody when empty."""
     keep_events: timedelta = timedelta(days=90)
     """How long single events of mail are kept; what they count for stays."""
+    rotate_keys_after: timedelta = timedelta(days=180)
+    """How long a signing key is used before it is replaced; nothing: until somebody asks."""
     tracking_host: str = ""
     """Where links of tracked mails lead; domains get no tracking name when empty."""
     mta_sts_mode: str = ""

@@ -65,6 +65,8 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "registrants": "updated_at",
         "registrar_operations": "updated_at domain_id domain_name kind state",
         "dkim_keys": "domain_id selector algorithm public_key",
+        "dkim_rotations": "updated_at domain_id old_selector new_selector stage leaked switched_at"
+        " revoked_at ended_at detail",
         "provisions": "domain_id inbox_count naming_convention published_at",
         "inboxes": "updated_at domain_id provision_id local_part username full_email first_name"
         " last_name status health_score warmup_stage warmup_started_on warmup_paused_at"

@@ -81,14 +81,16 @@ def wanted(
     mail_zone: str,
     selector: str,
     public_key: str,
+    other_keys: Sequence[tuple[str, str]] = (),
     dmarc_policy: str = "none",
     tracking_host: str = "",
     mta_sts: str = "",
 ) -> tuple[Record, ...]:
     """All records of a sending domain.
 
-    `public_key` is base64 of the SubjectPublicKeyInfo. DMARC is that of RFC 9989, which has no
-    `pct`. The bounce name has MX and SPF of its own, so that the return path stays aligned.
+    `public_key` is base64 of the SubjectPublicKeyInfo; `other_keys` are those that stand beside it
+    while one is replaced, by selector, an empty one revoked. DMARC is that of RFC 9989, which has
+    no `pct`. The bounce name has MX and SPF of its own, so that the return path stays aligned.
     `tracking_host` is where links of tracked mails lead, `mta_sts` the mode of its policy; each is
     published only when the platform has one.
     """
@@ -104,6 +106,15 @@ def wanted(
             f"{selector}._domainkey.{domain}",
             f"v=DKIM1; k=rsa; p={public_key}",
             purpose="dkim",
+        ),
+        *(
+            Record(
+                "TXT",
+                f"{other}._domainkey.{domain}",
+                f"v=DKIM1; k=rsa; p={key}",
+                purpose="dkim",
+            )
+            for other, key in other_keys
         ),
         Record(
             "TXT",

@@ -18,7 +18,7 @@ from app.database.models import (
 from app.integrations import ports
 from app.rules import domain_claims, hostnames, limits
 from app.rules.dns_records import Record
-from app.services import domain_brought, domain_setup, domain_steps, notices
+from app.services import dkim_keys, domain_brought, domain_setup, domain_steps, notices
 from app.services.subscription_service import SubscriptionService
 from app.utils import security
 
@@ -97,7 +97,7 @@ def connect(
     domain_steps.begin(domain, StepName.OWNERSHIP, db)
     if dns == MANUAL:
         # With the key all records are known now, and the owner sets them in one go.
-        domain.dkim_selector = domain_setup.new_signing_key(domain, db).selector
+        domain.dkim_selector = dkim_keys.make(domain, db).selector
         db.flush()  # The key is read again for its record.
         records = domain_setup.wanted_records(domain, providers.platform, db)
         domain.dns_records = [domain_setup.as_json(record) for record in records]

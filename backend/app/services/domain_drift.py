@@ -117,6 +117,13 @@ def _plan(domain: Domain, records: Sequence[Record]) -> list[str]:
     ]
 
 
+def publish(domain: Domain, db: Session, providers: ports.Providers) -> None:
+    """Carry out what we want otherwise than we published it; nothing when that is nothing."""
+    records = domain_setup.wanted_records(domain, providers.platform, db)
+    if domain.cloudflare_zone_id is not None and _plan(domain, records):
+        _publish(domain, domain.cloudflare_zone_id, records, providers, db)
+
+
 def _publish(
     domain: Domain,
     zone_id: str,

@@ -6,32 +6,25 @@ provider calls here are safe to repeat, so a step simply runs again after a faul
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import clock, errors, events
 from app.database import outbox
 from app.database.models import (
-    DKIMKey,
     Domain,
     DomainStatus,
     StepName,
-    new_id,
 )
 from app.integrations import ports
 from app.rules import dns_coexist, dns_records
-from app.services import domain_brought, domain_steps, domain_views
+from app.services import dkim_keys, domain_brought, domain_steps, domain_views
 from app.services.domain_steps import NotYet
-from app.utils import security
 
 KEY_BITS = 2048
 """The least that RFC 8301 recommends for signers, and the most that fits every resolver."""
@@ -64,7 +57,7 @@ def create_zone(
         zone = providers.dns.ensure_zone(domain.domain_name)
         domain.cloudflare_zone_id, domain.name_servers = zone.id, list(zone.name_servers)
         if domain.dkim_selector is None:
-            domain.dkim_selector = new_signing_key(domain, db).selector
+            domain.dkim_selector = dkim_keys.make(domain, db).selector
         domain_steps.finish(domain, StepName.ZONE, db, then=StepName.RECORDS)
         domain_steps.move(
             domain,
@@ -231,64 +224,17 @@ def _attempt(
 # Keys and records -------------------------------------------------------------------------------
 
 
-def key_context(key_id: UUID) -> str:
-    """What an encrypted signing key is bound to, so that it cannot be moved to another row."""
-    return f"dkim_keys.private_key:{key_id}"
-
-
-def new_signing_key(domain: Domain, db: Session) -> DKIMKey:
-    """A fresh RSA key below a selector that this name has never had."""
-    taken = db.scalars(
-        # Also those of an earlier life of the name: relays and receivers cache by name.
-        select(DKIMKey.selector)
-        .join(Domain, Domain.id == DKIMKey.domain_id)
-        .where(Domain.domain_name == domain.domain_name)
-    ).all()
-    private = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
-    public = private.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    pem = private.private_bytes(
-        serialization.Encoding.PEM,
-        # PKCS #1, which every DKIM signer reads.
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
-    )
-    key_id = new_id()
-    key = DKIMKey(
-        id=key_id,
-        tenant_id=domain.tenant_id,
-        domain_id=domain.id,
-        selector=dns_records.next_selector(clock.now().date(), taken),
-        public_key=base64.b64encode(public).decode(),
-        private_key=security.encrypt(pem, key_context(key_id)),
-    )
-    db.add(key)
-    return key
-
-
-def signing_key(domain: Domain, db: Session) -> DKIMKey:
-    """The key in use. Raises NotFound before the zone was made."""
-    key = db.scalars(
-        select(DKIMKey).where(
-            DKIMKey.domain_id == domain.id, DKIMKey.selector == domain.dkim_selector
-        )
-    ).one_or_none()
-    if key is None:
-        raise errors.NotFound(resource="signing key")
-    return key
-
-
 def wanted_records(
     domain: Domain, platform: ports.Platform, db: Session
 ) -> tuple[dns_records.Record, ...]:
     """What the zone of `domain` must hold. Raises NotFound before it has a signing key."""
-    key = signing_key(domain, db)
+    key = dkim_keys.in_use(domain, db)
     records = dns_records.wanted(
         domain.domain_name,
         mail_zone=platform.mail_zone,
         selector=key.selector,
         public_key=key.public_key,
+        other_keys=[(other.selector, other.public_key) for other in dkim_keys.beside(domain, db)],
         dmarc_policy=domain.dmarc_policy,
         tracking_host=platform.tracking_host,
         mta_sts=platform.mta_sts_mode,

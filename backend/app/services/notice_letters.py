@@ -168,6 +168,15 @@ def _domain_ownership(it: _About) -> Mail:
     return mails.domain_ownership(company=it.company, domain=name, what=what)
 
 
+def _dkim_record_needed(it: _About) -> Mail:
+    return mails.dkim_record_needed(
+        company=it.company,
+        domain=it.known["domain_name"],
+        name=it.known["record_name"],
+        record=it.known["record"],
+    )
+
+
 _WRITERS: dict[NoticeKind, Callable[[_About], Mail]] = {
     NoticeKind.RECEIPT: _receipt,
     NoticeKind.PURCHASE_RECEIPT: _receipt,
@@ -186,4 +195,5 @@ _WRITERS: dict[NoticeKind, Callable[[_About], Mail]] = {
     NoticeKind.DOMAIN_EXPIRED: _domain_expired,
     NoticeKind.DOMAIN_DNS_DIFFERS: _domain_dns_differs,
     NoticeKind.DOMAIN_OWNERSHIP: _domain_ownership,
+    NoticeKind.DKIM_RECORD_NEEDED: _dkim_record_needed,
 }

@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from app import errors, events
 from app.database import outbox
 from app.database.models import DomainPurchase, Tenant
+from app.integrations import ports
 from app.services import (
+    dkim_rotation,
     domain_drift,
     domain_life,
     domain_proof,
@@ -91,6 +93,26 @@ def look_for_all_proofs(db: Session) -> None:
 @task("domains.look_for_proof")
 def look_for_proof(db: Session, domain_id: UUID) -> None:
     domain_proof.look(domain_id, db)
+
+
+@task("domains.plan_rotations")
+def plan_rotations(db: Session) -> None:
+    """Once a day: names whose key has been in use for long enough, each by a job of its own."""
+    dkim_rotation.plan(db, ports.current().platform.rotate_keys_after)
+
+
+@task("domains.begin_rotation")
+def begin_rotation(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    try:
+        dkim_rotation.request(domain_id, db)
+    except errors.Conflict:
+        # Somebody began one meanwhile, or the name does not send any more.
+        return
+
+
+@task("domains.rotate_key")
+def rotate_key(db: Session, tenant_id: UUID, rotation_id: UUID) -> Again | None:  # noqa: ARG001
+    return _again(dkim_rotation.advance(rotation_id, db))
 
 
 @task("domains.create_zone")

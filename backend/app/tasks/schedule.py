@@ -19,6 +19,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.BooksDue, timedelta(days=1)),
     (events.ClaimsDue, timedelta(minutes=1)),
     (events.DomainsDue, timedelta(days=1)),
+    (events.KeysDue, timedelta(days=1)),
     (events.RecordsDue, timedelta(minutes=15)),
     (events.WarmupDue, timedelta(days=1)),
     (events.AbuseCheckDue, timedelta(minutes=5)),

@@ -303,6 +303,14 @@ def domain_ownership(*, company: str, domain: str, what: str) -> Mail:
     return _render("domain_ownership", subject, company=company, domain=domain, what=what)
 
 
+def dkim_record_needed(*, company: str, domain: str, name: str, record: str) -> Mail:
+    """Asks the owner of a zone for the record of a new signing key."""
+    subject = f"A new DKIM record for {domain}"
+    return _render(
+        "dkim_record_needed", subject, company=company, domain=domain, name=name, record=record
+    )
+
+
 def alert(*, kind: str, fact: str, message: str, tenant_id: str) -> Mail:
     """Calls an operator."""
     return _render(

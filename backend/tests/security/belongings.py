@@ -68,7 +68,7 @@ from app.database.models import (
     new_id,
 )
 from app.rules import api_keys, warmup
-from app.services.domain_setup import key_context
+from app.services.dkim_keys import key_context
 from app.services.inbox_batch import password_context
 from app.services.registrant_service import contact_context
 from app.services.webhook_delivery import secret_context

@@ -42,6 +42,7 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
     NoticeKind.DOMAIN_DNS_DIFFERS: {"domain_name": "acme-mail.com", "why": "Add the MX record."},
     NoticeKind.DOMAIN_EXPIRED: {"domain_name": "acme-mail.com", "at": "2026-12-01T00:00:00+00:00"},
     NoticeKind.REINSTATED: {"note": None},
+    NoticeKind.DKIM_RECORD_NEEDED: {"domain_name": "a.test", "record_name": "b", "record": "c"},
     NoticeKind.APPEAL_ANSWERED: {"state": "upheld", "answer": "The list was bought."},
     NoticeKind.DOMAIN_OWNERSHIP: {"domain_name": "acme-mail.com", "what": "its proof is gone"},
 }

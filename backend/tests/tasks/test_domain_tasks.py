@@ -25,8 +25,8 @@ from app.database.models import (
     Tenant,
 )
 from app.database.session import ALL_TENANTS, transaction
+from app.services.dkim_keys import key_context
 from app.services.domain_service import DomainService
-from app.services.domain_setup import key_context
 from app.tasks import domain_tasks, jobs, relay
 from app.utils import security
 from tests.fakes import FakeWorld, away

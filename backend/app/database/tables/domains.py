@@ -153,6 +153,33 @@ class DKIMKey(TenantOwned, Base):
     """PEM, encrypted."""
 
 
+class DKIMRotation(TenantOwned, Updated, Base):
+    """A signing key that is being replaced by one below another selector; one at a time."""
+
+    __tablename__ = "dkim_rotations"
+    __table_args__ = (
+        Index(
+            "uq_dkim_rotations_domain_id_live",
+            "domain_id",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    domain_id: Mapped[UUID] = mapped_column(ForeignKey("domains.id", ondelete="CASCADE"))
+    old_selector: Mapped[str] = mapped_column(String(63))
+    new_selector: Mapped[str] = mapped_column(String(63))
+    stage: Mapped[str] = mapped_column(String(20))
+    """rules.dkim_rotation.Stage."""
+    leaked: Mapped[bool]
+    """The old key is known to others: it is not kept, though mail under way may fail by it."""
+    switched_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    detail: Mapped[str | None] = mapped_column(String(500))
+    """What is waited for."""
+
+
 class DomainConnection(TenantOwned, Updated, Base):
     """A name its owner brought: how it is proven to be theirs, and whether it still is."""
 
