@@ -176,6 +176,12 @@ class PremiumNotConfirmed(Conflict):
     code = "PREMIUM_NOT_CONFIRMED"
 
 
+class PriceChanged(Conflict):
+    """The price is {price_cents} cents ({currency}) now. Ask again with it if you agree."""
+
+    code = "PRICE_CHANGED"
+
+
 class QuoteExpired(Conflict):
     """The price offer expired. Ask for a new purchase intent."""
 

@@ -152,6 +152,23 @@ class DomainRegistrationFailed(TenantEvent):
 
 
 @dataclass(frozen=True)
+class DomainRenewalDue(TenantEvent):
+    purchase_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainRenewed(TenantEvent):
+    domain_id: UUID
+    purchase_id: UUID
+
+
+@dataclass(frozen=True)
+class DomainRenewalFailed(TenantEvent):
+    domain_id: UUID
+    purchase_id: UUID
+
+
+@dataclass(frozen=True)
 class DomainZoneCreated(TenantEvent):
     domain_id: UUID
 

@@ -65,7 +65,23 @@ EXAMPLES: dict[str, Callable[[], mails.Mail]] = {
     ),
     "canceled": lambda: mails.canceled(company=_COMPANY, link=_LINK),
     "domain_expiring": lambda: mails.domain_expiring(
-        company=_COMPANY, domain="fern.com", at=_WHEN, days=14, kept=True
+        company=_COMPANY,
+        domain="fern.com",
+        at=_WHEN,
+        days=14,
+        kept=True,
+        price="18.72 USD",
+        charged_at=_WHEN,
+    ),
+    "domain_renewal_failed": lambda: mails.domain_renewal_failed(
+        company=_COMPANY,
+        domain="fern.com",
+        cents=1872,
+        currency="usd",
+        why="Your card was declined.",
+        at=_WHEN,
+        again=_WHEN,
+        link=_LINK,
     ),
     "domain_expired": lambda: mails.domain_expired(
         company=_COMPANY, domain="fern.com", until=_WHEN

@@ -147,16 +147,24 @@ class FakeRegistrar:
             )
             return self.ours[name]
 
-    def renewal_cents(self, domain_name: str) -> int | None:
-        return self.prices.get(domain_name, 1518) if domain_name in self.ours else None
+    def renewal_cents(self, domain_name: str, *, lapsed: bool = False) -> int | None:
+        """Another 80 dollars for having it back."""
+        if domain_name not in self.ours:
+            return None
+        return self.prices.get(domain_name, 1518) + (8000 if lapsed else 0)
 
-    def renew(self, domain_name: str, *, cost_ceiling_cents: int) -> ports.Registration:
+    def renew(
+        self, domain_name: str, *, cost_ceiling_cents: int, lapsed: bool = False
+    ) -> ports.Registration:
         def effect() -> ports.Registration:
-            price, held = self.renewal_cents(domain_name), self.ours.get(domain_name)
+            price = self.renewal_cents(domain_name, lapsed=lapsed)
+            held = self.ours.get(domain_name)
             if price is None or held is None or held.expires_at is None:
                 raise refused("Domain not found")
             if price > cost_ceiling_cents:
                 raise refused("it costs more than was agreed")
+            if lapsed is not (held.expires_at <= clock.now()):
+                raise refused("it is over, or not over yet")
             self.renewed[domain_name] += 1
             later = held.expires_at + timedelta(days=365)
             self.ours[domain_name] = replace(held, expires_at=later, charged_cents=price)
@@ -302,6 +310,10 @@ class FakePayments:
     accidents: Accidents
     intents: dict[str, ports.Intent] = field(default_factory=dict)
     captures: Counter[str] = field(default_factory=Counter)
+    declines: str | None = None
+    """What the saved card says while it says no."""
+    charged: list[str] = field(default_factory=list)
+    """Keys with which the saved card was asked."""
 
     def create_payment_intent(
         self,
@@ -314,18 +326,30 @@ class FakePayments:
         key: str,
         automatic: bool = False,
     ) -> ports.Intent:
-        return self.intents.setdefault(
+        made = ports.Intent(
             f"pi_{key}",
-            ports.Intent(
-                f"pi_{key}",
-                "requires_payment_method",
-                client_secret="secret",
-                customer=customer,
-                amount=amount,
-                currency=currency,
-                metadata=metadata,
-            ),
+            "requires_payment_method",
+            client_secret="secret",
+            customer=customer,
+            amount=amount,
+            currency=currency,
+            metadata=metadata,
         )
+        return self.accidents.around(
+            "create_payment_intent", lambda: self.intents.setdefault(made.id, made)
+        )
+
+    def charge_saved_card(self, intent_id: str, *, payment_method: str, key: str) -> ports.Intent:
+        def effect() -> ports.Intent:
+            self.charged.append(key)
+            if self.declines is not None:
+                raise errors.PaymentRequired(f"The card was declined: {self.declines}.")
+            if self.intents[intent_id].status not in {"requires_payment_method"}:
+                raise refused(f"the intent is {self.intents[intent_id].status}")
+            self.confirm(intent_id)
+            return self.intents[intent_id]
+
+        return self.accidents.around("charge_saved_card", effect)
 
     def confirm(self, intent_id: str) -> None:
         """What the browser does with the customer's card."""

@@ -46,7 +46,8 @@ class Catalog:
     def price(self, tld: str, action: str, years: int, *, fresh: bool = False) -> int | None:
         """Cents for `years`; None when it is not sold for so long.
 
-        `action` is REGISTER or RENEW. `fresh` asks now, for the moment before money is spent.
+        `action` is REGISTER, RENEW or REACTIVATE. `fresh` asks now, for the moment before money is
+        spent.
         """
         if fresh:
             sheet = self._sheet(action, ProductName=tld.upper())

@@ -159,12 +159,15 @@ class NamecheapClient:
                 return None
             raise
 
-    def renewal_cents(self, domain_name: str) -> int | None:
+    def renewal_cents(self, domain_name: str, *, lapsed: bool = False) -> int | None:
         _, tld = self._catalog.split(domain_name)
-        return None if tld is None else self._catalog.price(tld, "RENEW", 1, fresh=True)
+        action = "REACTIVATE" if lapsed else "RENEW"
+        return None if tld is None else self._catalog.price(tld, action, 1, fresh=True)
 
-    def renew(self, domain_name: str, *, cost_ceiling_cents: int) -> Registration:
-        price = self.renewal_cents(domain_name)
+    def renew(
+        self, domain_name: str, *, cost_ceiling_cents: int, lapsed: bool = False
+    ) -> Registration:
+        price = self.renewal_cents(domain_name, lapsed=lapsed)
         if price is None:
             raise ProviderFailed(provider=PROVIDER, reason=f"{domain_name} cannot be renewed")
         if price > cost_ceiling_cents:
@@ -172,6 +175,19 @@ class NamecheapClient:
                 provider=PROVIDER, reason=f"{domain_name} now costs more than was agreed"
             )
         # A premium name is refused by its number (2515623): its price is a person's decision.
+        if lapsed:
+            back = self._wire.buy(
+                "namecheap.domains.reactivate",
+                lambda root: _reactivated(domain_name, root),
+                DomainName=domain_name,
+                YearsToAdd="1",
+            )
+            # It is ours again whatever happens now; the date is only nice to have.
+            with suppress(ProviderFailed, ProviderUnavailable):
+                found = self.find(domain_name)
+                if found is not None:
+                    return replace(back, expires_at=found.expires_at)
+            return back
         return self._wire.buy(
             "namecheap.domains.renew",
             lambda root: _renewed(domain_name, root),
@@ -298,6 +314,20 @@ def _renewed(domain_name: str, root: Element) -> Registration:
         charged_cents=xml.cents(xml.attribute(result, "ChargedAmount")),
         created_at=None,
         expires_at=xml.day(_details_expiry(result)),
+    )
+
+
+def _reactivated(domain_name: str, root: Element) -> Registration:
+    result = xml.first(root, "DomainReactivateResult")
+    if not xml.yes(result, "IsSuccess"):
+        raise OutcomeUnknown(provider=PROVIDER, reason="the registry has not answered yet")
+    return Registration(
+        domain_name=domain_name,
+        registrar_id="",
+        order_id=xml.attribute(result, "OrderID") or None,
+        charged_cents=xml.cents(xml.attribute(result, "ChargedAmount")),
+        created_at=None,
+        expires_at=None,
     )
 
 

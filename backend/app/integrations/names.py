@@ -68,11 +68,16 @@ class Registrar(Protocol):
         """Our registration of that name, or None when it is not in our account."""
         ...
 
-    def renewal_cents(self, domain_name: str) -> int | None:
-        """What one more year of a name of ours costs now; None when it is not sold."""
+    def renewal_cents(self, domain_name: str, *, lapsed: bool = False) -> int | None:
+        """What one more year of a name of ours costs now; None when it is not sold.
+
+        `lapsed` asks for a name whose end is past: having it back may cost a fee.
+        """
         ...
 
-    def renew(self, domain_name: str, *, cost_ceiling_cents: int) -> Registration:
+    def renew(
+        self, domain_name: str, *, cost_ceiling_cents: int, lapsed: bool = False
+    ) -> Registration:
         """One more year. Never retried by the client. Raises OutcomeUnknown when it was lost.
 
         Nothing here keeps a second call from adding a second year: compare `find()` before.

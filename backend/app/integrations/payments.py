@@ -219,6 +219,14 @@ class PaymentGateway(Protocol):
         """A hold to be captured later; with `automatic` a charge. Nothing moves yet."""
         ...
 
+    def charge_saved_card(self, intent_id: str, *, payment_method: str, key: str) -> Intent:
+        """Confirm an intent while nobody is there to answer the bank's questions.
+
+        Raises PaymentRequired when the card says no or the bank wants its holder; the intent can be
+        tried again, also in a browser.
+        """
+        ...
+
     def get_payment_intent(self, intent_id: str) -> Intent: ...
     def capture(self, intent_id: str, *, key: str) -> Intent: ...
     def release(self, intent_id: str, *, key: str) -> Intent:

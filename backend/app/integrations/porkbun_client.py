@@ -100,12 +100,17 @@ class PorkbunClient:
             return None
         return _read(lambda: _registration(domain_name, found), ProviderUnavailable)
 
-    def renewal_cents(self, domain_name: str) -> int | None:
+    def renewal_cents(self, domain_name: str, *, lapsed: bool = False) -> int | None:
+        """None for a name that is over: its API has no call that restores one."""
+        if lapsed:
+            return None
         told = self._wire.check(f"/domain/checkDomain/{domain_name.lower()}")
         return _read(lambda: _renewal(told["response"]), ProviderUnavailable)
 
-    def renew(self, domain_name: str, *, cost_ceiling_cents: int) -> Registration:
-        price = self.renewal_cents(domain_name)
+    def renew(
+        self, domain_name: str, *, cost_ceiling_cents: int, lapsed: bool = False
+    ) -> Registration:
+        price = self.renewal_cents(domain_name, lapsed=lapsed)
         if price is None:
             raise ProviderFailed(provider=PROVIDER, reason=f"{domain_name} cannot be renewed")
         if price > cost_ceiling_cents:

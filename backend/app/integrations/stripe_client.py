@@ -117,6 +117,15 @@ class StripeGateway(StripeSubscriptions):
         )
         return stripe_objects.payment_intent(intent)
 
+    @writing
+    def charge_saved_card(self, intent_id: str, *, payment_method: str, key: str) -> Intent:
+        confirmed = self._client.v1.payment_intents.confirm(
+            intent_id,
+            {"payment_method": payment_method, "off_session": True},
+            {"idempotency_key": key},
+        )
+        return stripe_objects.payment_intent(confirmed)
+
     @reading
     def get_payment_intent(self, intent_id: str) -> Intent:
         return stripe_objects.payment_intent(self._client.v1.payment_intents.retrieve(intent_id))

@@ -51,7 +51,8 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "transaction_history": "transaction_type amount currency status stripe_transaction_id"
         " description purchase_id",
         "domain_purchases": "updated_at domain_name years registrar price_cents currency premium"
-        " automatic_capture expires_at state stripe_payment_intent_id domain_id failure",
+        " automatic_capture expires_at state stripe_payment_intent_id domain_id failure kind"
+        " renews_from attempts tried_at",
         "refunds": "updated_at stripe_payment_intent_id amount_cents currency cause purchase_id"
         " stripe_refund_id status failure",
         "disputes": "updated_at stripe_dispute_id stripe_charge_id amount_cents currency status"
@@ -63,7 +64,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "domain_connections": "updated_at domain_id dns token kept next_look_at proven_at lost_at",
         "domain_steps": "updated_at domain_id name state started_at finished_at attempts detail",
         "registrants": "updated_at",
-        "registrar_operations": "updated_at domain_id domain_name kind state",
+        "registrar_operations": "updated_at domain_id purchase_id domain_name kind state",
         "dkim_keys": "domain_id selector algorithm public_key",
         "dkim_rotations": "updated_at domain_id old_selector new_selector stage leaked switched_at"
         " revoked_at ended_at detail",

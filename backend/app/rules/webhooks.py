@@ -19,6 +19,7 @@ class EventType(StrEnum):
     DOMAIN_REGISTERED = "domain.registered"
     DOMAIN_ACTIVE = "domain.active"
     DOMAIN_FAILED = "domain.failed"
+    DOMAIN_RENEWED = "domain.renewed"
     INBOXES_PROVISIONED = "inboxes.provisioned"
     PLAN_CHANGED = "plan.changed"
     ACCOUNT_REINSTATED = "account.reinstated"
@@ -29,6 +30,7 @@ MEANING: dict[EventType, str] = {
     EventType.DOMAIN_REGISTERED: "A bought name is ours; its DNS is being set up.",
     EventType.DOMAIN_ACTIVE: "A domain is verified and known to the relay: it can send.",
     EventType.DOMAIN_FAILED: "A name could not be had; the money was let go.",
+    EventType.DOMAIN_RENEWED: "A name has another year; its price is charged.",
     EventType.INBOXES_PROVISIONED: "The inboxes of one order are made.",
     EventType.PLAN_CHANGED: "Another plan holds, with its limits.",
     EventType.ACCOUNT_REINSTATED: "The account may act again. While it is suspended nothing is"
@@ -40,6 +42,7 @@ OF_EVENT: dict[str, EventType] = {
     "DomainRegistered": EventType.DOMAIN_REGISTERED,
     "DomainActivated": EventType.DOMAIN_ACTIVE,
     "DomainRegistrationFailed": EventType.DOMAIN_FAILED,
+    "DomainRenewed": EventType.DOMAIN_RENEWED,
     "InboxesProvisioned": EventType.INBOXES_PROVISIONED,
     "PlanChanged": EventType.PLAN_CHANGED,
     "TenantReinstated": EventType.ACCOUNT_REINSTATED,

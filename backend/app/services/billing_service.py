@@ -13,6 +13,7 @@ from app.database import audit
 from app.database.models import (
     DomainPurchase,
     NoticeKind,
+    PurchaseKind,
     PurchaseState,
     Tenant,
     TransactionType,
@@ -129,7 +130,8 @@ class BillingService:
                 db,
                 "loss",
                 str(purchase.id),
-                f"{purchase.domain_name} is registered and {why}. Settle it with the customer.",
+                f"{purchase.domain_name} is {_DONE[purchase.kind]} and {why}. Settle it with the"
+                " customer.",
                 tenant_id=purchase.tenant_id,
             )
             return purchase
@@ -140,7 +142,7 @@ class BillingService:
             stripe_id=intent_id,
             cents=intent.amount_received or purchase.price_cents,
             currency=purchase.currency,
-            description=f"Domain {purchase.domain_name}",
+            description=f"Domain {_described(purchase)}",
             purchase_id=purchase.id,
         )
         move(purchase, PurchaseState.CAPTURED, db)
@@ -151,7 +153,7 @@ class BillingService:
             str(purchase.id),
             cents=purchase.price_cents,
             currency=purchase.currency,
-            description=f"{purchase.domain_name}, {purchase.years} year(s)",
+            description=_described(purchase),
             reference=intent_id,
             link=None,
         )
@@ -173,7 +175,11 @@ class BillingService:
         purchase = _lock_purchase(purchase_id, db)
         if purchase.state not in {PurchaseState.QUOTED, PurchaseState.AUTHORISED}:
             return purchase
-        intent_id = _intent_of(purchase)
+        if purchase.stripe_payment_intent_id is None:
+            # A renewal whose day has not come: nobody was asked for money yet.
+            move(purchase, PurchaseState.VOIDED, db, failure=why)
+            return purchase
+        intent_id = purchase.stripe_payment_intent_id
         if purchase.automatic_capture:
             intent = payments.get_payment_intent(intent_id)
             if intent.status == "succeeded":
@@ -235,6 +241,14 @@ class BillingService:
         """
         payments = payments or ports.current().payments
         return event_store.receive(payments.read_webhook(payload, sig_header), payments)
+
+
+def _described(purchase: DomainPurchase) -> str:
+    what = "renewal for " if purchase.kind == PurchaseKind.RENEWAL else ""
+    return f"{purchase.domain_name}, {what}{purchase.years} year(s)"
+
+
+_DONE = {PurchaseKind.REGISTRATION: "registered", PurchaseKind.RENEWAL: "renewed"}
 
 
 def _refuse_beyond_plan(tenant: Tenant) -> None:

@@ -14,9 +14,18 @@ from sqlalchemy.orm import Session
 
 from app import clock, events
 from app.database import audit, outbox
-from app.database.models import Domain, DomainStatus, NoticeKind, Tenant
+from app.database.models import (
+    Domain,
+    DomainPurchase,
+    DomainStatus,
+    NoticeKind,
+    PurchaseKind,
+    PurchaseState,
+    Tenant,
+)
 from app.integrations import ports
 from app.rules import domain_life as rules
+from app.rules import renewals
 from app.rules.domain_life import Stage
 from app.services import domain_steps, notices
 
@@ -96,7 +105,7 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
         return
     found = providers.registrar.find(domain.domain_name)
     if found is not None and found.expires_at and found.expires_at > ends_at + _A_RENEWAL:
-        _renewed(domain, found.expires_at, db)
+        renewed(domain, found.expires_at, db)
     elif stage is Stage.ENDING:
         _remind(domain, ends_at, db)
         if found is None:
@@ -113,6 +122,10 @@ def _remind(domain: Domain, ends_at: datetime, db: Session) -> None:
     days = rules.notice_due(ends_at, clock.now())
     if days is None:
         return
+    order = _order(domain, db) if domain.auto_renew else None
+    charged_at = None
+    if order is not None and order.state == PurchaseState.QUOTED:
+        charged_at = renewals.next_charge(order.created_at, order.tried_at, ends_at)
     notices.owe(
         db,
         domain.tenant_id,
@@ -122,9 +135,26 @@ def _remind(domain: Domain, ends_at: datetime, db: Session) -> None:
         at=ends_at.isoformat(),
         days=rules.days_left(ends_at, clock.now()),
         kept="yes" if domain.auto_renew else "no",
+        cents=None if order is None else order.price_cents,
+        currency=None if order is None else order.currency,
+        charged_at=None if charged_at is None else max(charged_at, clock.now()).isoformat(),
     )
     if domain.auto_renew and days <= rules.RENEWAL_DAYS:
-        _call(domain, "domain_renewal_due", f"ends on {ends_at:%Y-%m-%d} and is to be kept", db)
+        why = "no order was placed" if order is None else order.failure or f"it is {order.state}"
+        told = f"ends on {ends_at:%Y-%m-%d}, is to be kept and is not renewed yet ({why})"
+        _call(domain, "domain_renewal_due", told, db)
+
+
+def _order(domain: Domain, db: Session) -> DomainPurchase | None:
+    """The order for another year that stands, if there is one."""
+    return db.scalars(
+        select(DomainPurchase).where(
+            DomainPurchase.domain_id == domain.id,
+            DomainPurchase.kind == PurchaseKind.RENEWAL,
+            DomainPurchase.renews_from == domain.expiry_date,
+            DomainPurchase.state != PurchaseState.VOIDED,
+        )
+    ).first()
 
 
 def _expire(domain: Domain, ends_at: datetime, providers: ports.Providers, db: Session) -> None:
@@ -153,7 +183,7 @@ def _expire(domain: Domain, ends_at: datetime, providers: ports.Providers, db: S
         _call(domain, "domain_expired", f"was to be kept; it can be had until {until:%Y-%m-%d}", db)
 
 
-def _renewed(domain: Domain, ends_at: datetime, db: Session) -> None:
+def renewed(domain: Domain, ends_at: datetime, db: Session) -> None:
     """It has a later end. One that was over is authorised anew, unless somebody else has it now."""
     before, domain.expiry_date = domain.expiry_date, ends_at
     changed: list[object] = [None if before is None else before.isoformat(), ends_at.isoformat()]

@@ -22,6 +22,7 @@ from app.database.models import (
     DomainPurchase,
     DomainStatus,
     OperationState,
+    PurchaseKind,
     RegistrarOperation,
     StepName,
     Tenant,
@@ -30,6 +31,8 @@ from app.integrations import ports
 from app.services import domain_steps, registrant_service
 from app.services.domain_steps import NotYet
 from app.services.registrar_service import RegistrarService
+
+KIND = "register"
 
 LOOKS = (30.0, 120.0, 600.0, 3600.0)
 """Seconds after the lost answer at which we look whether the name is ours."""
@@ -69,7 +72,12 @@ def register(
     operation = _open_operation(domain, db)
     if domain.status != DomainStatus.REGISTERING or operation is None:
         return None
-    purchase = db.scalars(select(DomainPurchase).where(DomainPurchase.domain_id == domain.id)).one()
+    purchase = db.scalars(
+        select(DomainPurchase).where(
+            DomainPurchase.domain_id == domain.id,
+            DomainPurchase.kind == PurchaseKind.REGISTRATION,
+        )
+    ).one()
     row = domain_steps.begin(domain, StepName.REGISTRATION, db)
     found = providers.registrar.find(domain.domain_name)
     if found is not None:
@@ -241,13 +249,19 @@ def fail(domain: Domain, operation: RegistrarOperation, why: str, db: Session) -
 def _open_operation(domain: Domain, db: Session) -> RegistrarOperation | None:
     return db.scalars(
         select(RegistrarOperation)
-        .where(RegistrarOperation.domain_id == domain.id, RegistrarOperation.state.in_(_OPEN))
+        .where(
+            RegistrarOperation.domain_id == domain.id,
+            RegistrarOperation.kind == KIND,
+            RegistrarOperation.state.in_(_OPEN),
+        )
         .with_for_update()
     ).one_or_none()
 
 
 def _submissions(domain: Domain, db: Session) -> int:
-    counted = select(func.count()).where(RegistrarOperation.domain_id == domain.id)
+    counted = select(func.count()).where(
+        RegistrarOperation.domain_id == domain.id, RegistrarOperation.kind == KIND
+    )
     return db.scalar(counted) or 0
 
 
@@ -256,7 +270,7 @@ def _new_operation(domain: Domain, db: Session) -> RegistrarOperation:
         tenant_id=domain.tenant_id,
         domain_id=domain.id,
         domain_name=domain.domain_name,
-        kind="register",
+        kind=KIND,
         state=OperationState.SUBMITTED,
     )
     db.add(operation)

@@ -18,6 +18,7 @@ from app.database.models import (
     Job,
     JobState,
     OutboxEvent,
+    PurchaseKind,
     PurchaseState,
     RegistrarOperation,
     StepName,
@@ -190,7 +191,11 @@ class DomainService:
         return list(
             db.scalars(
                 select(Domain)
-                .outerjoin(DomainPurchase, DomainPurchase.domain_id == Domain.id)
+                .outerjoin(
+                    DomainPurchase,
+                    (DomainPurchase.domain_id == Domain.id)
+                    & (DomainPurchase.kind == PurchaseKind.REGISTRATION),
+                )
                 .where(
                     Domain.status.in_(WORKING),
                     ~exists().where(_about(Job), Job.state != JobState.DONE),
@@ -295,7 +300,10 @@ def _event_of_the_present_step(domain: Domain, db: Session) -> events.TenantEven
             if db.scalar(select(exists().where(RegistrarOperation.domain_id == domain.id))):
                 return events.DomainRegistrationSubmitted(**ids)
             purchase_id = db.scalars(
-                select(DomainPurchase.id).where(DomainPurchase.domain_id == domain.id)
+                select(DomainPurchase.id).where(
+                    DomainPurchase.domain_id == domain.id,
+                    DomainPurchase.kind == PurchaseKind.REGISTRATION,
+                )
             ).one()
             return events.DomainPurchaseAuthorised(
                 tenant_id=domain.tenant_id, purchase_id=purchase_id

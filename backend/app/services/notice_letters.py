@@ -150,6 +150,9 @@ def _domain_expiring(it: _About) -> Mail:
         at=datetime.fromisoformat(it.known["at"]),
         days=it.known["days"],
         kept=it.known["kept"] == "yes",
+        # Not in the notices of earlier releases.
+        price=None if it.known.get("cents") is None else mails.money(**it.money),
+        charged_at=None if it.known.get("charged_at") is None else it.instant("charged_at"),
     )
 
 
@@ -166,6 +169,18 @@ def _domain_dns_differs(it: _About) -> Mail:
 def _domain_ownership(it: _About) -> Mail:
     name, what = it.known["domain_name"], it.known["what"]
     return mails.domain_ownership(company=it.company, domain=name, what=what)
+
+
+def _domain_renewal_failed(it: _About) -> Mail:
+    return mails.domain_renewal_failed(
+        company=it.company,
+        **it.money,
+        domain=it.known["domain_name"],
+        why=it.known["why"],
+        at=datetime.fromisoformat(it.known["at"]),
+        again=it.instant("again"),
+        link=it.billing,
+    )
 
 
 def _dkim_record_needed(it: _About) -> Mail:
@@ -195,5 +210,6 @@ _WRITERS: dict[NoticeKind, Callable[[_About], Mail]] = {
     NoticeKind.DOMAIN_EXPIRED: _domain_expired,
     NoticeKind.DOMAIN_DNS_DIFFERS: _domain_dns_differs,
     NoticeKind.DOMAIN_OWNERSHIP: _domain_ownership,
+    NoticeKind.DOMAIN_RENEWAL_FAILED: _domain_renewal_failed,
     NoticeKind.DKIM_RECORD_NEEDED: _dkim_record_needed,
 }

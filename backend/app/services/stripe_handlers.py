@@ -18,6 +18,7 @@ from app.database import audit, outbox
 from app.database.models import (
     DomainPurchase,
     NoticeKind,
+    PurchaseKind,
     PurchaseState,
     SubscriptionStatus,
     Tenant,
@@ -194,16 +195,17 @@ def upcoming(told: Told) -> None:
 
 
 def hold_placed(told: Told) -> None:
-    """A domain's price is held or paid: buy it, also when the browser never came back."""
+    """A domain's price is held or paid: buy or renew it, if the browser came back or not."""
     purchase = _purchase(told)
     if purchase is None or purchase.state != PurchaseState.QUOTED:
         return
     intent = told.payments.get_payment_intent(told.id)
     ready = "succeeded" if purchase.automatic_capture else "requires_capture"
     if intent.status == ready:
+        ids = {"tenant_id": purchase.tenant_id, "purchase_id": purchase.id}
+        renews = purchase.kind == PurchaseKind.RENEWAL
         outbox.record(
-            told.db,
-            events.DomainHoldPlaced(tenant_id=purchase.tenant_id, purchase_id=purchase.id),
+            told.db, events.DomainRenewalDue(**ids) if renews else events.DomainHoldPlaced(**ids)
         )
 
 

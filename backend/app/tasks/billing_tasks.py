@@ -14,6 +14,7 @@ from app.database.models import (
     Domain,
     DomainPurchase,
     ProviderEvent,
+    PurchaseKind,
     PurchaseState,
     SubscriptionStatus,
     Tenant,
@@ -68,11 +69,22 @@ def release_purchase(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # 
         BillingService.release_purchase(purchase_id, db)
 
 
+@task("billing.capture_renewal")
+def capture_renewal(db: Session, tenant_id: UUID, domain_id: UUID, purchase_id: UUID) -> None:  # noqa: ARG001
+    BillingService.charge_for_domain(purchase_id, db)
+
+
+@task("billing.release_renewal")
+def release_renewal(db: Session, tenant_id: UUID, domain_id: UUID, purchase_id: UUID) -> None:  # noqa: ARG001
+    why = "the registrar did not renew the name"
+    BillingService.release_purchase(purchase_id, db, why=why)
+
+
 def _purchase_of(domain_id: UUID, db: Session) -> UUID | None:
     return db.scalar(
         select(DomainPurchase.id)
         .join(Domain, Domain.id == DomainPurchase.domain_id)
-        .where(Domain.id == domain_id)
+        .where(Domain.id == domain_id, DomainPurchase.kind == PurchaseKind.REGISTRATION)
     )
 
 

@@ -16,6 +16,8 @@ from app.services import (
     domain_life,
     domain_proof,
     domain_registration,
+    domain_renewal,
+    domain_renewing,
     domain_setup,
     registrant_service,
 )
@@ -68,7 +70,19 @@ def look_after_all(db: Session) -> None:
 
 @task("domains.look")
 def look(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    # The order first: the reminder tells its price.
+    domain_renewal.plan(domain_id, db)
     domain_life.look(domain_id, db)
+
+
+@task("domains.renew")
+def renew(db: Session, tenant_id: UUID, purchase_id: UUID) -> Again | None:  # noqa: ARG001
+    return _again(domain_renewing.advance(purchase_id, db))
+
+
+@task("domains.retry_renewals")
+def retry_renewals(db: Session, tenant_id: UUID) -> None:
+    domain_renewal.retry_all(tenant_id, db)
 
 
 @task("domains.heal_all_records")

@@ -272,8 +272,17 @@ def canceled(*, company: str, link: str) -> Mail:
     return _render("canceled", "Your subscription has ended", company=company, link=link)
 
 
-def domain_expiring(*, company: str, domain: str, at: datetime, days: int, kept: bool) -> Mail:
-    """Says ahead that a name ends, and what becomes of it."""
+def domain_expiring(
+    *,
+    company: str,
+    domain: str,
+    at: datetime,
+    days: int,
+    kept: bool,
+    price: str | None = None,
+    charged_at: datetime | None = None,
+) -> Mail:
+    """Says ahead that a name ends, what becomes of it, and what that costs and when."""
     return _render(
         "domain_expiring",
         f"{domain} ends in {days} {'day' if days == 1 else 'days'}",
@@ -281,6 +290,33 @@ def domain_expiring(*, company: str, domain: str, at: datetime, days: int, kept:
         domain=domain,
         date=_day(at),
         kept=kept,
+        price=price,
+        charged_at=None if charged_at is None else _day(charged_at),
+    )
+
+
+def domain_renewal_failed(
+    *,
+    company: str,
+    domain: str,
+    cents: int,
+    currency: str,
+    why: str,
+    at: datetime,
+    again: datetime | None,
+    link: str,
+) -> Mail:
+    """Says that a name was not renewed, why, and what happens next."""
+    return _render(
+        "domain_renewal_failed",
+        f"{domain} could not be renewed",
+        company=company,
+        domain=domain,
+        amount=money(cents, currency),
+        why=why,
+        date=_day(at),
+        again=None if again is None else _day(again),
+        link=link,
     )
 
 

@@ -134,6 +134,31 @@ def test_a_card_is_saved_without_a_charge(
     assert listed(sandbox, "charges", customer=customer) == []
 
 
+def test_a_saved_card_is_held_without_its_holder(
+    gateway: StripeGateway, customer: str, card: str
+) -> None:
+    made, again = hold(gateway, customer), key()
+    for _ in range(2):
+        intent = gateway.charge_saved_card(made.id, payment_method=card, key=again)
+        assert (intent.status, intent.amount_capturable) == ("requires_capture", 1428)
+    assert gateway.capture(made.id, key=key()).status == "succeeded"
+
+
+def test_a_refused_card_leaves_the_intent_to_another(
+    sandbox: Sandbox, gateway: StripeGateway, customer: str, card: str
+) -> None:
+    made = hold(gateway, customer)
+    for answer in ("insufficient_funds", "authentication_required"):
+        sandbox.control("stripe/cards", payment_method=card, charge=answer)
+        with pytest.raises(PaymentRequired):
+            gateway.charge_saved_card(made.id, payment_method=card, key=key())
+        assert gateway.get_payment_intent(made.id).status == "requires_payment_method"
+    sandbox.control("stripe/cards", payment_method=card, charge="ok")
+    intent = gateway.charge_saved_card(made.id, payment_method=card, key=key())
+    assert intent.status == "requires_capture"
+    gateway.release(made.id, key=key())
+
+
 def test_a_trial_is_not_paid_for_until_it_ends(
     sandbox: Sandbox, gateway: StripeGateway, customer: str, card: str
 ) -> None:

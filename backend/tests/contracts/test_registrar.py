@@ -470,3 +470,27 @@ def test_case_namespaces_and_decimals_drift(
 ) -> None:
     scripted.say(200, answer(inner))
     assert client_at(scripted.url, http, valkey).balance_cents() == cents
+
+
+def test_a_name_that_is_over_is_had_back(
+    sandbox: Sandbox, registrar: NamecheapClient, fresh: str
+) -> None:
+    bought = registrar.register(fresh, 1, cost_ceiling_cents=1148)
+    assert bought.expires_at is not None
+    with pytest.raises(ProviderFailed):
+        # It is not over yet.
+        registrar.renew(fresh, cost_ceiling_cents=9000, lapsed=True)
+    sandbox.control("clock/advance", days=366)
+    with pytest.raises(ProviderFailed):
+        registrar.renew(fresh, cost_ceiling_cents=9000)
+    price = registrar.renewal_cents(fresh, lapsed=True)
+    assert price is not None
+    with pytest.raises(ProviderFailed, match="costs more"):
+        registrar.renew(fresh, cost_ceiling_cents=price - 1, lapsed=True)
+    back = registrar.renew(fresh, cost_ceiling_cents=price, lapsed=True)
+    assert (back.charged_cents, bool(back.order_id)) == (price, True)
+    assert back.expires_at is not None
+    assert 364 <= (back.expires_at - bought.expires_at).days <= 366
+    found = registrar.find(fresh)
+    assert found is not None
+    assert found.expires_at == back.expires_at

@@ -18,6 +18,7 @@ from app.database.models import (
     DomainStatus,
     OutboxEvent,
     ProviderEvent,
+    PurchaseKind,
     PurchaseState,
     Transaction,
     TransactionType,
@@ -97,3 +98,19 @@ def test_a_planted_violation_is_found_by_its_check_alone(
     plant(name, db, tenant, domain)
     db.flush()
     assert {check for check, ids in invariants.run(db).items() if ids} == {name}
+
+
+@pytest.mark.parametrize("state", [PurchaseState.CAPTURED, PurchaseState.AUTHORISED])
+def test_a_year_that_was_paid_and_not_had_is_found(
+    db: Session, make_tenant: Callable[..., Any], make_domain: Callable[..., Any], state: str
+) -> None:
+    tenant = make_tenant(db)
+    domain = make_domain(db, tenant)
+    for event in db.query(OutboxEvent):
+        event.routed_at = clock.now()
+    order = purchase(db, tenant, domain, PurchaseState(state))
+    order.kind, order.renews_from = PurchaseKind.RENEWAL, clock.now()
+    order.updated_at, domain.purchase_date = clock.now() - LONG_AGO, clock.now()
+    db.flush()
+    broken = {check: ids for check, ids in invariants.run(db).items() if ids}
+    assert broken == {"I4_registered_means_captured": [str(order.id)]}

@@ -111,6 +111,7 @@ PEOPLE_ONLY = {
 NEEDS_ENTITLEMENT = {
     "POST /billing/domain-purchase-intent",
     "POST /domains/connect",
+    "POST /domains/{domain_id}/renew",
     "POST /infrastructure/inboxes/{inbox_id}/move",
     "POST /infrastructure/provision",
 }

@@ -20,7 +20,7 @@ from app.api.deps import DB, CurrentTenant, requires
 from app.api.idempotency import IdempotentRoute
 from app.api.responses import Envelope, Page, ok, page
 from app.api.schemas import domains as s
-from app.database.models import Domain, DomainPurchase, DomainStatus
+from app.database.models import Domain, DomainPurchase, DomainStatus, PurchaseKind
 from app.database.queries import accounts, pages
 from app.database.session import transaction
 from app.rules import dns_export
@@ -231,7 +231,7 @@ def _domain(domain_id: UUID, db: Session) -> Domain:
 
 
 def _purchase(body: s.PurchaseIn, db: Session) -> DomainPurchase:
-    wanted = select(DomainPurchase)
+    wanted = select(DomainPurchase).where(DomainPurchase.kind == PurchaseKind.REGISTRATION)
     if body.purchase_id is not None:
         wanted = wanted.where(DomainPurchase.id == body.purchase_id)
     else:

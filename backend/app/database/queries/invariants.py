@@ -63,12 +63,36 @@ def captured_means_registered(db: Session, _: datetime) -> list[str]:
 
 
 def registered_means_captured(db: Session, now: datetime) -> list[str]:
-    """I4: a bought name is paid for, or stands as a loss for a human."""
-    return _ids(
+    """I4: a bought name or another year of it is paid for, or stands as a loss for a human."""
+    return _renewed_and_not_paid(db, now) + _ids(
         db,
         """
         SELECT p.id FROM domain_purchases p JOIN domains d ON d.id = p.domain_id
-        WHERE d.purchase_date < :before AND p.state NOT IN ('captured', 'loss')
+        WHERE p.kind = 'registration' AND d.purchase_date < :before
+          AND p.state NOT IN ('captured', 'loss')
+        """,
+        before=now - GRACE,
+    )
+
+
+def _renewed_and_not_paid(db: Session, now: datetime) -> list[str]:
+    """Nor the other way round: without the year its price is neither kept nor held."""
+    return _ids(
+        db,
+        """
+        SELECT p.id FROM domain_purchases p
+        WHERE p.kind = 'renewal' AND p.updated_at < :before AND (
+            (p.state NOT IN ('captured', 'loss') AND EXISTS (
+                SELECT FROM registrar_operations o
+                WHERE o.purchase_id = p.id AND o.state = 'done'))
+            OR (p.state = 'captured' AND NOT EXISTS (
+                SELECT FROM registrar_operations o
+                WHERE o.purchase_id = p.id AND o.state = 'done'))
+            OR (p.state = 'authorised' AND NOT EXISTS (
+                SELECT FROM registrar_operations o
+                WHERE o.purchase_id = p.id AND o.state IN ('submitted', 'unknown', 'done')))
+            OR (SELECT count(*) FROM registrar_operations o
+                WHERE o.purchase_id = p.id AND o.state = 'done') > 1)
         """,
         before=now - GRACE,
     )

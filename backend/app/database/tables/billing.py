@@ -107,10 +107,34 @@ class PurchaseState(StrEnum):
     """Registered, but the hold could not be captured: for a human, never a second charge."""
 
 
+class PurchaseKind(StrEnum):
+    REGISTRATION = "registration"
+    RENEWAL = "renewal"
+    """Another year of a name that is there already."""
+
+
 class DomainPurchase(TenantOwned, Updated, Base):
-    """A signed price offer for one name, and what became of the money."""
+    """A price offer for one name or for another year of it, and what became of the money."""
 
     __tablename__ = "domain_purchases"
+    __table_args__ = (
+        Index(
+            "uq_domain_purchases_registration",
+            "domain_id",
+            unique=True,
+            postgresql_where=text("kind = 'registration'"),
+        ),
+        # Whoever asks, and however often: one year is paid for once.
+        Index(
+            "uq_domain_purchases_renewal",
+            "domain_id",
+            "renews_from",
+            unique=True,
+            postgresql_where=text(
+                "kind = 'renewal' AND state IN ('quoted', 'authorised', 'captured', 'loss')"
+            ),
+        ),
+    )
 
     domain_name: Mapped[str] = mapped_column(String(253))
     years: Mapped[int]
@@ -127,7 +151,15 @@ class DomainPurchase(TenantOwned, Updated, Base):
     """Over everything that was promised: an altered offer buys nothing."""
     state: Mapped[PurchaseState] = mapped_column(Text(PurchaseState), default=PurchaseState.QUOTED)
     stripe_payment_intent_id: Mapped[str | None] = mapped_column(String(64), unique=True)
-    domain_id: Mapped[UUID | None] = mapped_column(ForeignKey("domains.id"), unique=True)
+    domain_id: Mapped[UUID | None] = mapped_column(ForeignKey("domains.id"))
+    kind: Mapped[PurchaseKind] = mapped_column(
+        Text(PurchaseKind), default=PurchaseKind.REGISTRATION
+    )
+    renews_from: Mapped[datetime | None]
+    """The end of the term that a renewal prolongs."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """How often a renewal's price was asked of the card on file."""
+    tried_at: Mapped[datetime | None]
     failure: Mapped[str | None] = mapped_column(String(500))
 
 

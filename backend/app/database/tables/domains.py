@@ -105,7 +105,7 @@ class OperationState(StrEnum):
 
 
 class RegistrarOperation(TenantOwned, Updated, Base):
-    """The intent to register, committed before the one call that cannot be repeated."""
+    """The intent to register or renew, committed before the call that cannot be repeated."""
 
     __tablename__ = "registrar_operations"
     __table_args__ = (
@@ -121,7 +121,12 @@ class RegistrarOperation(TenantOwned, Updated, Base):
         ForeignKey("domains.id", ondelete="CASCADE"), index=True
     )
     domain_name: Mapped[str] = mapped_column(String(253))
+    purchase_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("domain_purchases.id", ondelete="CASCADE"), index=True
+    )
+    """The order that a renewal carries out."""
     kind: Mapped[str] = mapped_column(String(20), default="register")
+    """register or renew."""
     state: Mapped[OperationState] = mapped_column(Text(OperationState))
     order_id: Mapped[str | None] = mapped_column(String(64))
     charged_cents: Mapped[int | None]
