@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 _offset_file: Path | None = None
-_seen: tuple[int, float] = (0, 0.0)
+_seen: tuple[tuple[int, int], float] = ((0, 0), 0.0)
 
 
 def follow(offset_file: Path | None) -> None:
@@ -18,7 +18,7 @@ def follow(offset_file: Path | None) -> None:
     process sees the same day. Settings refuse the file in production.
     """
     global _offset_file, _seen
-    _offset_file, _seen = offset_file, (0, 0.0)
+    _offset_file, _seen = offset_file, ((0, 0), 0.0)
 
 
 def now() -> datetime:
@@ -31,9 +31,11 @@ def _offset() -> float:
     if _offset_file is None:
         return 0.0
     try:
-        changed = os.stat(_offset_file).st_mtime_ns
+        found = os.stat(_offset_file)
     except FileNotFoundError:
         return 0.0
-    if changed != _seen[0]:
-        _seen = (changed, float(_offset_file.read_text().strip() or 0))
+    # Times of files are some milliseconds coarse; a file that took another's place is another.
+    version = (found.st_mtime_ns, found.st_ino)
+    if version != _seen[0]:
+        _seen = (version, float(_offset_file.read_text().strip() or 0))
     return _seen[1]

@@ -78,16 +78,23 @@ def outbox(
 
 
 @ops_app.command()
-def domains(as_json: AsJSON = False) -> None:
+def domains(
+    renew: Annotated[
+        str | None, typer.Option(help="Ask the card for this name's next year now.")
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
     """Names whose end is near or just past, the nearest first; exit 1 when one is over."""
     from app import wiring
     from app.database.session import ALL_TENANTS, transaction
-    from app.services import domain_life
+    from app.services import domain_life, domain_renewal
 
     wiring.boot()
+    _act_from_a_shell()
     with transaction(tenant=ALL_TENANTS) as db:
+        asked = None if renew is None else domain_renewal.ask_now(renew, db)
         found = domain_life.overview(db)
-    show({"ending": found}, as_json)
+    show({"ending": found, **({} if asked is None else {"asked": str(asked)})}, as_json)
     raise typer.Exit(1 if any(row["days_left"] == 0 for row in found) else 0)
 
 

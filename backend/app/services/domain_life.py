@@ -88,6 +88,8 @@ def overview(db: Session) -> list[dict[str, object]]:
             "ends_at": ends_at.isoformat(),
             "days_left": rules.days_left(ends_at, now),
             "auto_renew": domain.auto_renew,
+            "order": None if (order := _order(domain, db)) is None else str(order.state),
+            "order_failure": None if order is None else order.failure,
         }
         for ends_at, domain in sorted(ending, key=lambda pair: pair[0])
     ]

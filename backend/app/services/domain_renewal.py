@@ -194,6 +194,32 @@ def request(
     return order, intent_of(order, tenant, db, providers.payments)
 
 
+def ask_now(domain_name: str, db: Session, *, providers: ports.Providers | None = None) -> UUID:
+    """An operator does not wait for the calendar: the order's id. Raises NotFound and Invalid.
+
+    The order is the one the owner was told of, or a new one at today's price.
+    """
+    providers = providers or ports.current()
+    found = db.scalars(
+        select(Domain.id).where(
+            Domain.domain_name == domain_name.lower(),
+            Domain.status == DomainStatus.ACTIVE,
+            Domain.registrar_provider.is_not(None),
+        )
+    ).one_or_none()
+    if found is None:
+        raise errors.NotFound(resource="active domain that was registered here")
+    domain = domain_steps.lock(found, db)
+    order = order_of(domain, db)
+    if order is None or order.state == PurchaseState.VOIDED:
+        offered = terms(domain, providers)
+        if offered.reason is not None:
+            raise errors.Invalid(f"{domain.domain_name} cannot be renewed: {offered.reason}.")
+        order = _place(domain, offered, offered.ends_at, db, providers)
+    _set_going(order, db)
+    return order.id
+
+
 def retry_all(tenant_id: UUID, db: Session) -> int:
     """Another card is there: what the one before refused is asked of it; how many orders."""
     waiting = db.scalars(

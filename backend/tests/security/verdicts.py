@@ -141,6 +141,9 @@ OTHERWISE = {
     # The domains of this estate were not brought by their owners.
     "GET /domains/{domain_id}/connection": {404},
     "DELETE /domains/{domain_id}/connection": {409},
+    # Nor do they run out.
+    "GET /domains/{domain_id}/renewal": {400},
+    "POST /domains/{domain_id}/renew": {400},
     # The registrar paces us.
     "POST /domains/search": {200, 503},
     "POST /billing/domain-purchase-intent": {201, 503},

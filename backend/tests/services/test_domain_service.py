@@ -186,7 +186,8 @@ def test_a_purchase_makes_the_name_and_starts_the_chain(outside: FakeWorld, quot
         audit = db.scalars(select(AuditLog).where(AuditLog.resource_id == domain_id)).one()
         assert audit.action == "domain_purchase_requested"
     # Nothing has been bought or captured by the request itself.
-    assert outside.accidents.calls.keys() == {"offers", "get_payment_intent"}
+    asked = {"offers", "create_payment_intent", "get_payment_intent"}
+    assert outside.accidents.calls.keys() == asked
 
 
 def test_a_repeat_gives_the_same_name(outside: FakeWorld, quote: Quote) -> None:

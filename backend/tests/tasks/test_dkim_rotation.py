@@ -105,7 +105,8 @@ def test_from_one_key_to_the_next(
     assert (rotation_of(rotation).stage, signs(outside)) == ("done", new)
     assert look_for_drift(domain_id, outside) == 0
     with transaction(tenant=ALL_TENANTS) as db:
-        deeds = db.scalars(select(AuditLog.action).where(AuditLog.resource_id == domain_id)).all()
+        found = select(AuditLog.action).where(AuditLog.resource_id == domain_id)
+        deeds = db.scalars(found.order_by(AuditLog.seq)).all()
     assert [deed for deed in deeds if "dkim" in deed] == [
         "dkim_rotation_requested",
         "dkim_key_switched",

@@ -484,3 +484,24 @@ def test_the_ledger_holds_the_price_once(
         ).all()
     amounts = [row.amount for row in rows if row.purchase_id == renewals()[0].id]
     assert [int(amount * 100) for amount in amounts] == [PRICE]
+
+
+def test_an_operator_does_not_wait_for_the_calendar(
+    outside: FakeWorld, domain_id: UUID, travel: Travel, live: Live, settle: Settle
+) -> None:
+    outside.payments.declines = "insufficient funds"
+    travel(days=until_the_end(domain_id) - 31)
+    live(12)
+    with transaction(tenant=ALL_TENANTS) as db:
+        (row,) = domain_life.overview(db)
+        assert (row["order"], row["order_failure"]) == (
+            "quoted",
+            "The card was declined: insufficient funds.",
+        )
+    outside.payments.declines = None
+    with transaction(tenant=ALL_TENANTS) as db:
+        assert domain_renewal.ask_now(NAME.upper(), db) == renewals()[0].id
+        with pytest.raises(errors.NotFound):
+            domain_renewal.ask_now("not-ours.com", db)
+    settle()
+    assert_renewed(outside, domain_id)

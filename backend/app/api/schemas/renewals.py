@@ -50,6 +50,7 @@ class RenewalOut(Out):
     reason: str | None
     """Why it cannot be renewed here."""
     order: RenewalOrderOut | None
+    payment_intent_id: str | None = None
     client_secret: str | None = None
     """Confirm it in the browser with `publishable_key`; the year is ordered when it is held."""
     publishable_key: str | None = None

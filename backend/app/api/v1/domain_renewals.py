@@ -54,8 +54,11 @@ def renew(domain_id: UUID, body: s.RenewIn, request: Request, db: DB) -> Any:
     )
     answer = _renewal(domain, db)
     if intent is not None:
-        answer["client_secret"] = intent.client_secret
-        answer["publishable_key"] = request.app.state.publishable_key
+        answer |= {
+            "payment_intent_id": intent.id,
+            "client_secret": intent.client_secret,
+            "publishable_key": request.app.state.publishable_key,
+        }
     return ok(answer)
 
 
