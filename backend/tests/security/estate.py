@@ -18,7 +18,7 @@ from app.database.models import RefreshToken, User, new_id
 from app.database.session import ALL_TENANTS, transaction
 from app.services.operator_service import OperatorService
 from app.utils import security
-from tests.security import belongings
+from tests.security import belongings, extras
 
 
 class Estate:
@@ -37,7 +37,7 @@ class Estate:
         """One object of every kind, and a row in every other table of tenants: the ids by kind."""
         ids = {kind: self.make(kind) for kind in belongings.MAKERS}
         with transaction(tenant=ALL_TENANTS) as db:
-            belongings.extras(self.tenant_id, db)
+            extras.make(self.tenant_id, db)
         return ids
 
     # People and programs --------------------------------------------------------------------------
