@@ -118,7 +118,15 @@ def build_providers(settings: Settings) -> ports.Providers:
             mta_sts_mode="" if settings.mta_sts_mode == "off" else settings.mta_sts_mode,
         ),
         payments=payments,
-        registrar=_registrar(settings, http, redis),
+        registrar=_registrar(settings.registrar, settings, http, redis),
+        others={
+            name: _registrar(name, settings, http, redis)
+            for name, key in (
+                ("namecheap", settings.namecheap.api_key),
+                ("porkbun", settings.porkbun.secret_api_key),
+            )
+            if name != settings.registrar and key.get_secret_value()
+        },
         dns=CloudflareClient(
             http=http,
             url=settings.cloudflare.api_url,
@@ -146,8 +154,8 @@ def build_providers(settings: Settings) -> ports.Providers:
     )
 
 
-def _registrar(settings: Settings, http: httpx.Client, redis: Redis) -> ports.Registrar:
-    if settings.registrar == "porkbun":
+def _registrar(name: str, settings: Settings, http: httpx.Client, redis: Redis) -> ports.Registrar:
+    if name == "porkbun":
         return PorkbunClient(
             http=http,
             redis=redis,

@@ -8,12 +8,13 @@ Money is integer cents.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Protocol
 
+from app.errors import ProviderUnavailable
 from app.integrations.names import (
     DNSProvider,
     DNSRecord,
@@ -361,10 +362,25 @@ class Providers:
     mail: MailPlatform
     mailer: Mailer
     hooks: HookSender
+    others: Mapping[str, Registrar] = field(default_factory=dict)
+    """By name, the registrars that names are not bought at any more."""
     shelf: Shelf | None = None
     """Where search answers are kept; without one everything is asked each time."""
     closing: tuple[Callable[[], object], ...] = ()
     """What gives the connections of these back."""
+
+    def at(self, registrar: str | None) -> Providers:
+        """The same with the registrar that holds a name; a name without one changes nothing.
+
+        Raises ProviderUnavailable when the registrar is not set up here any more.
+        """
+        if registrar is None or registrar == self.registrar.name:
+            return self
+        if registrar not in self.others:
+            raise ProviderUnavailable(
+                provider=registrar, reason="its account is not set up here any more"
+            )
+        return replace(self, registrar=self.others[registrar])
 
     def close(self) -> None:
         """Give every connection back; called once, when the process ends."""

@@ -42,7 +42,7 @@ def protect(domain_id: UUID, db: Session, *, providers: ports.Providers | None =
     domain = domain_steps.lock(domain_id, db)
     if domain.protected_at is not None:
         return
-    providers.registrar.protect(domain.domain_name)
+    providers.at(domain.registrar_provider).registrar.protect(domain.domain_name)
     domain.protected_at = clock.now()
     audit.write(
         db, domain.tenant_id, "domain_protected", "domain", domain.id, {"locked": [None, True]}
@@ -105,7 +105,7 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
     stage = rules.stage(ends_at, clock.now())
     if stage is Stage.LIVING:
         return
-    found = providers.registrar.find(domain.domain_name)
+    found = providers.at(domain.registrar_provider).registrar.find(domain.domain_name)
     if found is not None and found.expires_at and found.expires_at > ends_at + _A_RENEWAL:
         renewed(domain, found.expires_at, db)
     elif stage is Stage.ENDING:

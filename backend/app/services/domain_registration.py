@@ -69,6 +69,8 @@ def register(
     # The registrar may take longer than an idle transaction is otherwise allowed to.
     db.execute(text("SET LOCAL idle_in_transaction_session_timeout = '150s'"))
     domain = domain_steps.lock(domain_id, db)
+    # The one that the price was asked of, also when another is chosen meanwhile.
+    providers = providers.at(domain.registrar_provider)
     operation = _open_operation(domain, db)
     if domain.status != DomainStatus.REGISTERING or operation is None:
         return None

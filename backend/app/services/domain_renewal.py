@@ -71,7 +71,8 @@ def terms(domain: Domain, providers: ports.Providers) -> Terms:
     elif stage is Stage.GONE:
         reason = "the registry has released it, or is about to"
     else:
-        cost = providers.registrar.renewal_cents(domain.domain_name, lapsed=lapsed)
+        registrar = providers.at(domain.registrar_provider).registrar
+        cost = registrar.renewal_cents(domain.domain_name, lapsed=lapsed)
         reason = _objection(cost, lapsed)
     return Terms(
         ends_at=ends_at,
@@ -140,7 +141,8 @@ def plan(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
         return
     order = order_of(domain, db)
     if order is None or order.state == PurchaseState.VOIDED:
-        if providers.registrar.find(domain.domain_name) is None:
+        registrar = providers.at(domain.registrar_provider).registrar
+        if registrar.find(domain.domain_name) is None:
             # It is not ours to renew; the look at the name says so.
             return
         found = terms(domain, providers)

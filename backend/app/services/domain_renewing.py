@@ -46,6 +46,7 @@ def advance(
     if domain_id is None:
         raise errors.NotFound(resource="purchase")
     domain = domain_steps.lock(domain_id, db)
+    providers = providers.at(domain.registrar_provider)
     order = db.scalars(
         select(DomainPurchase)
         .where(DomainPurchase.id == purchase_id)

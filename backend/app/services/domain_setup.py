@@ -116,7 +116,8 @@ def delegate(
 
     def work() -> None:
         if domain.registrar_provider is not None:
-            providers.registrar.set_nameservers(domain.domain_name, domain.name_servers)
+            registrar = providers.at(domain.registrar_provider).registrar
+            registrar.set_nameservers(domain.domain_name, domain.name_servers)
         domain_steps.finish(domain, StepName.DELEGATION, db, then=StepName.VERIFICATION)
         domain_steps.move(
             domain,

@@ -68,7 +68,8 @@ def hand_on(domain_id: UUID, db: Session, *, providers: ports.Providers | None =
     contact = contact_of(domain.tenant_id, db)
     if contact is None:
         return
-    providers.registrar.set_registrant(domain.domain_name, asdict(contact))
+    registrar = providers.at(domain.registrar_provider).registrar
+    registrar.set_registrant(domain.domain_name, asdict(contact))
     audit.write(db, domain.tenant_id, "domain_registrant_set", "domain", domain.id)
 
 
