@@ -172,6 +172,7 @@ class Settings(_Group):
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
     sentry_dsn: str = ""
+    sentry_traces_sample_rate: float = Field(default=0.05, ge=0, le=1)
     release: str = "dev"
 
     stripe: StripeSettings = Field(default_factory=StripeSettings)
