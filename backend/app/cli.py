@@ -247,7 +247,7 @@ def sandbox(context: typer.Context) -> None:
 def _boot(process: str, metrics_port: int, metrics_host: str) -> None:
     """Prepare a background process, and let Prometheus look at it."""
     from app import wiring
-    from app.utils import exporter
+    from app.telemetry import exporter
 
     wiring.boot(process=process)
     exporter.serve(metrics_port, metrics_host)

@@ -22,7 +22,8 @@ from app.integrations.stripe_client import StripeGateway
 from app.integrations.webhook_sender import WebhookSender
 from app.rules import abuse, blocklists
 from app.services.node_service import NodeService
-from app.utils import monitoring, security, tracing
+from app.telemetry import tracing
+from app.utils import monitoring, security
 
 
 def boot(settings: Settings | None = None, *, process: str = "shell") -> Settings:
@@ -55,7 +56,12 @@ def boot(settings: Settings | None = None, *, process: str = "shell") -> Setting
         process=process,
         sentry_traces=settings.sentry_traces_sample_rate,
     )
-    tracing.configure(process=process, release=settings.release, environment=settings.environment)
+    tracing.configure(
+        settings.otel_exporter_otlp_endpoint,
+        process=process,
+        release=settings.release,
+        environment=settings.environment,
+    )
     calls.count_retries()
     ports.install(build_providers(settings))
     return settings

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.database import audit
 from app.database.tables.messaging import OutboxEvent
 from app.events import Event, TenantEvent
-from app.utils import tracing
+from app.telemetry import tracing
 
 CHANNEL = "inboxgrove_outbox"
 """The relay listens on it. PostgreSQL sends a notice when the transaction commits, never before."""

@@ -21,7 +21,8 @@ import stripe
 import structlog
 from opentelemetry.trace import SpanKind
 
-from app.utils import monitoring, tracing
+from app.telemetry import tracing
+from app.utils import monitoring
 
 FAILURES: Final = 10
 """In a row, after which a provider is left alone."""
@@ -108,11 +109,15 @@ class Watch:
         self._ops.add(op)
         outcome = Outcome()
         began = time.perf_counter()
-        with tracing.span(f"{self._provider} {op}", SpanKind.CLIENT, peer_service=self._provider):
+        with tracing.span(
+            f"{self._provider} {op}", SpanKind.CLIENT, peer_service=self._provider
+        ) as span:
             tracing.pass_on(headers)
             try:
                 yield outcome
             finally:
+                if outcome.status is not None:
+                    span.set_attribute("http.response.status_code", outcome.status)
                 self._tell(op, outcome, time.perf_counter() - began)
 
     def _tell(self, op: str, outcome: Outcome, seconds: float) -> None:

@@ -19,7 +19,8 @@ from app.config import get_settings
 from app.database.session import ALL_TENANTS, engine, transaction
 from app.tasks import jobs, schedule
 from app.tasks.routing import QUEUES, queue_of
-from app.utils import monitoring, tracing
+from app.telemetry import tracing
+from app.utils import monitoring
 
 # Importing an area is what registers its tasks.
 for _area in (
@@ -108,7 +109,7 @@ def _fresh_process(**_: Any) -> None:
 
 @worker_process_shutdown.connect
 def _last_traces(**_: Any) -> None:
-    tracing.flush()
+    tracing.stop()
 
 
 @setup_logging.connect

@@ -25,7 +25,8 @@ from app.database.session import ALL_TENANTS, transaction
 from app.database.tables.messaging import Job, JobState
 from app.errors import InboxGroveError
 from app.services import notices
-from app.utils import monitoring, tracing
+from app.telemetry import tracing
+from app.utils import monitoring
 
 TELLS_OPERATORS = "billing.send_alert"
 

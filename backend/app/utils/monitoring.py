@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator, MutableMapping
@@ -15,16 +14,13 @@ import sentry_sdk
 import structlog
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.utils import redaction, tracing
+from app.telemetry import exporter, redaction, tracing
 
 _LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -153,18 +149,9 @@ METRICS_TYPE = CONTENT_TYPE_LATEST
 log = structlog.get_logger()
 
 
-def registry() -> CollectorRegistry:
-    """Of this process; with PROMETHEUS_MULTIPROC_DIR set, of all that share that directory."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return REGISTRY
-    together = CollectorRegistry()
-    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-    return together
-
-
 def exposition() -> bytes:
     """All metrics in the text format."""
-    return generate_latest(registry())
+    return generate_latest(exporter.registry())
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from app.database.queries import audit as queries
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.tasks import schedule
-from app.utils import redaction
+from app.telemetry import redaction
 from tests.fakes import FakeWorld
 
 Make = Callable[..., Any]

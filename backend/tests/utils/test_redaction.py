@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from app import clock
 from app.rules import api_keys
-from app.utils import monitoring, redaction, security
+from app.telemetry import redaction
+from app.utils import monitoring, security
 
 SETTINGS = {"level": "INFO", "release": "test", "environment": "development"}
 

@@ -7,7 +7,6 @@ HTTP; sampling, headers and timeouts follow the OTEL_… variables of the specif
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 
@@ -18,15 +17,17 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _tracer = trace.get_tracer("inboxgrove")
 _provider: TracerProvider | None = None
 
 
-def configure(*, process: str, release: str, environment: str) -> None:
-    """Begin to export, if an endpoint is named. Safe to repeat."""
+def configure(endpoint: str, *, process: str, release: str, environment: str) -> None:
+    """Begin to export to `endpoint`, without /v1/traces at its end, if there is one.
+
+    Safe to repeat.
+    """
     global _provider, _tracer
-    if _provider is not None or not any(os.environ.get(name) for name in _ENDPOINTS):
+    if _provider is not None or not endpoint:
         return
     # Protocol buffers are slow to load, and who does not trace need not wait for them.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
@@ -43,14 +44,19 @@ def configure(*, process: str, release: str, environment: str) -> None:
         )
     )
     # Its thread begins anew in a forked child by itself.
-    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    _provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces"))
+    )
     _tracer = _provider.get_tracer("inboxgrove")
 
 
-def flush() -> None:
-    """Send what is waiting; at the end of a process."""
+def stop() -> None:
+    """Send what is waiting, and trace no more; at the end of a process."""
+    global _provider, _tracer
     if _provider is not None:
         _provider.force_flush(5_000)
+        _provider.shutdown()
+    _provider, _tracer = None, trace.NoOpTracer()
 
 
 @contextmanager
