@@ -204,14 +204,16 @@ def migrate() -> None:
 
 @cli.command(context_settings=PASS_ON)
 def ops(context: typer.Context) -> None:
-    """Look after a running system: reconcile, invariants, outbox, audit-verify, kill, and more."""
+    """Look after a running system: reconcile, invariants, outbox, jobs, audit-verify, kill, and more."""
     _adopt_running_stack()
     from app.ops import ops_app
     from app.ops_appeals import appeals_app
     from app.ops_events import replay_events
+    from app.ops_jobs import jobs
     from app.ops_nodes import nodes_app
 
     ops_app.command("replay-events")(replay_events)
+    ops_app.command()(jobs)
     ops_app.add_typer(appeals_app, name="appeals")
     ops_app.add_typer(nodes_app, name="nodes")
     _pass_on(ops_app, "ops", context.args)
