@@ -204,7 +204,7 @@ def migrate() -> None:
 
 @cli.command(context_settings=PASS_ON)
 def ops(context: typer.Context) -> None:
-    """Look after a running system: reconcile, invariants, outbox, jobs, audit-verify, kill, and more."""
+    """Look after a running system: reconcile, invariants, outbox, jobs, kill, and more."""
     _adopt_running_stack()
     from app.ops import ops_app
     from app.ops_appeals import appeals_app
