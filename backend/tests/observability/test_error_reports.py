@@ -14,6 +14,7 @@ from app.database.models import Job, JobState, OutboxEvent
 from app.database.session import ALL_TENANTS, transaction
 from app.tasks import jobs
 from app.utils import monitoring
+from tests.fixtures.customer import Customer
 from tests.observability.conftest import SETTINGS, receiver
 
 Envelopes = Callable[[], list[dict[str, Any]]]
@@ -69,6 +70,19 @@ def test_performance_is_told_without_secrets(envelopes: Envelopes) -> None:
     assert told["transaction"] == "area.verb"
     assert len(told["spans"]) == 1
     assert "hunter2" not in json.dumps(told)
+
+
+def test_a_request_s_performance_names_its_tenant(customer: Customer, envelopes: Envelopes) -> None:
+    customer.sign_up()
+    customer.get("/auth/me")
+    told = [item for item in envelopes() if "spans" in item]
+    (asked,) = [item for item in told if item["transaction"] in {"me", "/api/v1/auth/me"}]
+    assert asked["tags"]["tenant_id"] == customer.tenant_id
+    assert asked["tags"]["request_id"]
+    text = json.dumps(told)
+    assert customer.http.headers["Authorization"] not in text
+    assert f"Correct-{customer.tag}-horse" not in text
+    assert f"owner@company-{customer.tag}" not in text
 
 
 def test_a_job_that_fails_is_reported_with_its_tenant(
