@@ -108,7 +108,11 @@ def build_providers(settings: Settings) -> ports.Providers:
         timeout_seconds=settings.stripe.timeout_seconds,
     )
     http = Client(
-        {settings.namecheap.api_url: "namecheap", settings.cloudflare.api_url: "cloudflare"},
+        {
+            settings.namecheap.api_url: "namecheap",
+            settings.porkbun.api_url: "porkbun",
+            settings.cloudflare.api_url: "cloudflare",
+        },
         timeout=httpx.Timeout(15.0, connect=3.0),
         follow_redirects=False,
     )
