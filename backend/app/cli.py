@@ -7,8 +7,10 @@ cleanly on SIGTERM.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,14 @@ if TYPE_CHECKING:
 BACKEND = Path(__file__).resolve().parents[1]
 # Everything after the name belongs to the commands of app.ops, which is heavy to import.
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+MetricsPort = Annotated[
+    int,
+    typer.Option(envvar="METRICS_PORT", min=0, help="Where Prometheus reads /metrics; 0: nowhere."),
+]
+MetricsHost = Annotated[
+    str, typer.Option(envvar="METRICS_HOST", help="An address that is not public.")
+]
 
 cli = typer.Typer(
     name="inboxgrove",
@@ -121,6 +131,8 @@ def api(
     ] = 10,
 ) -> None:
     """Serve HTTP."""
+    if workers > 1:
+        _count_together()
     import uvicorn
 
     from app import wiring
@@ -142,13 +154,15 @@ def worker(
         str, typer.Option("--queues", "-Q", help="Comma list of queues; all when left out.")
     ] = "",
     concurrency: Annotated[int, typer.Option(envvar="WORKER_CONCURRENCY", min=1)] = 2,
+    metrics_port: MetricsPort = 0,
+    metrics_host: MetricsHost = "0.0.0.0",
 ) -> None:
     """Do the background jobs."""
-    from app import wiring
+    _count_together()
     from app.tasks.celery_app import ALL_QUEUES
     from app.tasks.celery_app import app as celery
 
-    wiring.boot()
+    _boot("worker", metrics_port, metrics_host)
     celery.worker_main(
         [
             *("worker", "--queues", queues or ALL_QUEUES, "--concurrency", str(concurrency)),
@@ -159,22 +173,20 @@ def worker(
 
 
 @cli.command()
-def relay() -> None:
+def relay(metrics_port: MetricsPort = 0, metrics_host: MetricsHost = "0.0.0.0") -> None:
     """Hand what the outbox holds to the workers."""
-    from app import wiring
     from app.tasks.relay import run
 
-    wiring.boot()
+    _boot("relay", metrics_port, metrics_host)
     run()
 
 
 @cli.command()
-def beat() -> None:
+def beat(metrics_port: MetricsPort = 0, metrics_host: MetricsHost = "0.0.0.0") -> None:
     """Send the tick from which scheduled work is found; run exactly one."""
-    from app import wiring
     from app.tasks.celery_app import app as celery
 
-    wiring.boot()
+    _boot("beat", metrics_port, metrics_host)
     # Due times live in the database, so what Beat remembers is worth nothing after its end.
     with tempfile.TemporaryDirectory(prefix="inboxgrove-beat-") as scratch:
         celery.start(["beat", "--schedule", f"{scratch}/schedule", "--pidfile="])
@@ -192,17 +204,19 @@ def migrate() -> None:
 
 @cli.command(context_settings=PASS_ON)
 def ops(context: typer.Context) -> None:
-    """Look after a running system: reconcile, invariants, outbox, audit-verify, kill, and more."""
+    """Look after a running system: reconcile, invariants, outbox, jobs, kill, and more."""
     _adopt_running_stack()
     from app.ops import ops_app
     from app.ops_appeals import appeals_app
     from app.ops_claims import domain_claims
     from app.ops_dkim import dkim_app
     from app.ops_events import replay_events
+    from app.ops_jobs import jobs
     from app.ops_nodes import nodes_app
 
     ops_app.command("domain-claims")(domain_claims)
     ops_app.command("replay-events")(replay_events)
+    ops_app.command()(jobs)
     ops_app.add_typer(appeals_app, name="appeals")
     ops_app.add_typer(nodes_app, name="nodes")
     ops_app.add_typer(dkim_app, name="dkim")
@@ -242,6 +256,35 @@ def sandbox(context: typer.Context) -> None:
     from app.ops_billing import sandbox_app
 
     _pass_on(sandbox_app, "sandbox", context.args)
+
+
+def _boot(process: str, metrics_port: int, metrics_host: str) -> None:
+    """Prepare a background process, and let Prometheus look at it."""
+    from app import wiring
+    from app.telemetry import exporter
+
+    wiring.boot(process=process)
+    exporter.serve(metrics_port, metrics_host)
+
+
+def _count_together() -> None:
+    """Have this process and those that it starts count into one directory.
+
+    Before the metrics are made, because they are made in files or in memory. A directory that was
+    named from outside is left to whoever named it.
+    """
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        return
+    directory = tempfile.mkdtemp(prefix="inboxgrove-metrics-")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    mine = os.getpid()
+
+    def clean() -> None:
+        # Forked children inherit this, and must not delete what is still counted in.
+        if os.getpid() == mine:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    atexit.register(clean)
 
 
 def _pass_on(group: typer.Typer, name: str, arguments: list[str]) -> None:

@@ -195,6 +195,9 @@ class Settings(_Group):
     log_level: str = "INFO"
     log_format: Literal["json", "console"] = "json"
     sentry_dsn: str = ""
+    sentry_traces_sample_rate: float = Field(default=0.05, ge=0, le=1)
+    # Where traces are sent (OTLP over HTTP), without /v1/traces; none are made without it.
+    otel_exporter_otlp_endpoint: str = ""
     release: str = "dev"
 
     stripe: StripeSettings = Field(default_factory=StripeSettings)

@@ -46,6 +46,7 @@ from app.middleware.headers import AllowListCORS, SecurityHeadersMiddleware
 from app.middleware.intake import IntakeMiddleware
 from app.middleware.rate_limit import RateLimiter, RateLimitMiddleware
 from app.middleware.request_id import RequestIDMiddleware
+from app.tasks import schedule
 
 VERSION = "0.1.0"
 _EXPOSED = (
@@ -62,7 +63,7 @@ _EXPOSED = (
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application for `settings`, by default those of the environment."""
-    settings = wiring.boot(settings)
+    settings = wiring.boot(settings, process="api")
     app = FastAPI(
         title="InboxGrove",
         version=VERSION,
@@ -139,6 +140,7 @@ def _remember(app: FastAPI, settings: Settings) -> None:
     app.state.publishable_key = settings.stripe.publishable_key
     app.state.redis = wiring.build_redis(settings)
     app.state.schema = migrations.head()
+    app.state.periods = schedule.PERIODS
 
 
 def _v1() -> APIRouter:

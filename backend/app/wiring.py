@@ -11,7 +11,8 @@ from redis import Redis
 from app import clock
 from app.config import Settings, get_settings
 from app.database.session import ALL_TENANTS, transaction
-from app.integrations import ports
+from app.integrations import calls, ports
+from app.integrations.calls import Client
 from app.integrations.cloudflare_client import CloudflareClient
 from app.integrations.dns_resolver import Resolver
 from app.integrations.kumo_client import KumoClient
@@ -24,11 +25,15 @@ from app.integrations.stripe_client import StripeGateway
 from app.integrations.webhook_sender import WebhookSender
 from app.rules import abuse, blocklists
 from app.services.node_service import NodeService
+from app.telemetry import tracing
 from app.utils import monitoring, security
 
 
-def boot(settings: Settings | None = None) -> Settings:
-    """Prepare a process: clock, secrets, logs, providers. Safe to repeat."""
+def boot(settings: Settings | None = None, *, process: str = "shell") -> Settings:
+    """Prepare a process: clock, secrets, logs, traces, providers. Safe to repeat.
+
+    `process` is its name in traces and error reports; the first one stays.
+    """
     settings = settings or get_settings()
     clock.follow(settings.clock_offset_file)
     security.configure(
@@ -51,7 +56,16 @@ def boot(settings: Settings | None = None) -> Settings:
         sentry_dsn=settings.sentry_dsn,
         release=settings.release,
         environment=settings.environment,
+        process=process,
+        sentry_traces=settings.sentry_traces_sample_rate,
     )
+    tracing.configure(
+        settings.otel_exporter_otlp_endpoint,
+        process=process,
+        release=settings.release,
+        environment=settings.environment,
+    )
+    calls.count_retries()
     ports.install(build_providers(settings))
     return settings
 
@@ -93,7 +107,15 @@ def build_providers(settings: Settings) -> ports.Providers:
         api_base=settings.stripe.api_base,
         timeout_seconds=settings.stripe.timeout_seconds,
     )
-    http = httpx.Client(timeout=httpx.Timeout(15.0, connect=3.0), follow_redirects=False)
+    http = Client(
+        {
+            settings.namecheap.api_url: "namecheap",
+            settings.porkbun.api_url: "porkbun",
+            settings.cloudflare.api_url: "cloudflare",
+        },
+        timeout=httpx.Timeout(15.0, connect=3.0),
+        follow_redirects=False,
+    )
     return ports.Providers(
         platform=ports.Platform(
             mail_zone=settings.mail_zone,

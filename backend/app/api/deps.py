@@ -13,7 +13,6 @@ from datetime import timedelta
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
-import structlog
 from fastapi import Depends, Request, Security
 from fastapi.concurrency import contextmanager_in_threadpool, run_in_threadpool
 from fastapi.security import HTTPBearer
@@ -30,7 +29,7 @@ from app.rules import api_keys, permissions, plans
 from app.rules.permissions import Permission
 from app.rules.throttles import block_of
 from app.services import kill_switch
-from app.utils import security
+from app.utils import monitoring, security
 
 NOBODY = "nobody"
 """Scope of a session before it is known who asks: no tenant's rows are visible."""
@@ -93,7 +92,7 @@ async def get_principal(
         acts(request, "api_key", principal.key.id)
     elif principal.user is not None:
         acts(request, "user", principal.user.id)
-    structlog.contextvars.bind_contextvars(tenant_id=str(principal.tenant.id))
+    monitoring.add_circumstances(tenant_id=str(principal.tenant.id))
     return principal
 
 

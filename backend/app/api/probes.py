@@ -37,11 +37,11 @@ def readyz(request: Request) -> JSONResponse:
 
 
 @router.get("/metrics")
-def read_metrics() -> Response:
+def read_metrics(request: Request) -> Response:
     """Prometheus' text format."""
     try:
         with transaction(tenant=ALL_TENANTS) as db:
-            metrics.refresh(db)
+            metrics.refresh(db, request.app.state.periods)
     except (Unavailable, SQLAlchemyError) as error:
         # The counters of this process are worth having just then.
         monitoring.log.warning("gauges not refreshed", error=str(error))

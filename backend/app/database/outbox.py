@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.database import audit
 from app.database.tables.messaging import OutboxEvent
 from app.events import Event, TenantEvent
+from app.telemetry import tracing
 
 CHANNEL = "inboxgrove_outbox"
 """The relay listens on it. PostgreSQL sends a notice when the transaction commits, never before."""
@@ -23,6 +24,7 @@ def record(db: Session, event: Event) -> None:
             payload=event.payload(),
             tenant_id=event.tenant_id if isinstance(event, TenantEvent) else None,
             request_id=audit.actor().request_id,
+            traceparent=tracing.traceparent(),
         )
     )
     nudge(db)

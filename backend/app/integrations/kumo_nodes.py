@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, TypeVar
 
 import httpx
@@ -22,6 +23,7 @@ from redis.exceptions import RedisError
 
 from app import clock
 from app.errors import ProviderFailed, ProviderUnavailable
+from app.integrations.calls import in_context
 from app.integrations.kumo_api import NodeAPI
 from app.integrations.ports import NodeOrder, NodeRepairs, NodeState, NodeVerdict
 
@@ -116,7 +118,7 @@ class KumoNodes:
         looks = self._on_all(self._look)
         now = wanted()
         with ThreadPoolExecutor(len(looks)) as pool:
-            return list(pool.map(lambda look: self._align(look, now), looks))
+            return list(pool.map(in_context(self._align), looks, repeat(now)))
 
     # Questions ----------------------------------------------------------------------------------
 
@@ -211,7 +213,7 @@ class KumoNodes:
             # Without nodes every order, the kill switch too, would count as obeyed.
             raise ProviderUnavailable(provider="KumoMTA", reason="no node is known")
         with ThreadPoolExecutor(len(urls)) as pool:
-            return list(pool.map(work, urls))
+            return list(pool.map(in_context(work), urls))
 
     def _order(self, name: str, order: Callable[[str], object]) -> None:
         """Give the order to all nodes at once; raises for the nodes that did not take it."""

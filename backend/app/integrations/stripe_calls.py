@@ -11,6 +11,7 @@ import stripe
 from stripe import StripeClient
 
 from app.errors import OutcomeUnknown, PaymentRequired, ProviderFailed, ProviderUnavailable
+from app.integrations.calls import StripeAdapter, StripeHTTP
 
 PROVIDER = "Stripe"
 CARD_ONLY = ["card"]
@@ -67,8 +68,8 @@ def new_session() -> requests.Session:
     session = requests.Session()
     session.max_redirects = 0
     # Shared by all threads of a process: as many connections are kept as an API process has.
-    session.mount("https://", requests.adapters.HTTPAdapter(pool_maxsize=40))
-    session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=40))
+    session.mount("https://", StripeAdapter.new(pool_maxsize=40))
+    session.mount("http://", StripeAdapter.new(pool_maxsize=40))
     return session
 
 
@@ -84,7 +85,7 @@ class StripeCalls:
             base_addresses={"api": api_base.rstrip("/")},
             max_network_retries=2,
             # The library's own read timeout is 80 s, longer than anybody waits.
-            http_client=stripe.RequestsClient(timeout=(3, timeout_seconds), session=self._session),
+            http_client=StripeHTTP(timeout=(3, timeout_seconds), session=self._session),
         )
         self._webhook_secret = webhook_secret
         self._prices: dict[str, str] = {}

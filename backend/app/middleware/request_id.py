@@ -7,9 +7,11 @@ import time
 from uuid import uuid4
 
 import structlog
+from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.telemetry import tracing
 from app.utils import monitoring
 
 _ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{8,64}")
@@ -39,16 +41,26 @@ class RequestIDMiddleware:
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        # A trace begins here: the word of strangers that theirs is to be kept is not taken.
+        with (
+            monitoring.about(request_id=request_id),
+            tracing.span(scope["method"], SpanKind.SERVER, request_id=request_id) as span,
+        ):
             try:
                 await self.app(scope, receive, stamp)
             finally:
-                _measure(scope, status, time.perf_counter() - began)
+                endpoint = _template(scope)
+                span.update_name(f"{_method(scope)} {endpoint}")
+                span.set_attribute("http.response.status_code", status)
+                _measure(scope, endpoint, status, time.perf_counter() - began)
 
 
-def _measure(scope: Scope, status: int, seconds: float) -> None:
-    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-    endpoint = _template(scope)
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "OTHER"
+
+
+def _measure(scope: Scope, endpoint: str, status: int, seconds: float) -> None:
+    method = _method(scope)
     monitoring.REQUESTS.labels(method=method, endpoint=endpoint, status=str(status)).inc()
     monitoring.DURATION.labels(method=method, endpoint=endpoint).observe(seconds)
     log.info(

@@ -69,6 +69,8 @@ def post(
     )
     if kind in {TransactionType.CHARGE, TransactionType.CAPTURE}:
         monitoring.STRIPE_SUCCESS.inc()
+    elif kind == TransactionType.FAILURE:
+        monitoring.PAYMENTS_FAILED.inc()
     return True
 
 

@@ -7,13 +7,20 @@ from typing import Any
 from uuid import UUID
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import (
+    after_task_publish,
+    setup_logging,
+    worker_process_init,
+    worker_process_shutdown,
+)
 
 from app import wiring
 from app.config import get_settings
 from app.database.session import ALL_TENANTS, engine, transaction
 from app.tasks import jobs, schedule
 from app.tasks.routing import QUEUES, queue_of
+from app.telemetry import tracing
+from app.utils import monitoring
 
 # Importing an area is what registers its tasks.
 for _area in (
@@ -30,6 +37,8 @@ for _area in (
 
 VISIBILITY_SECONDS = 300
 """After this a message that nobody acknowledged is delivered again; above the hard time limit."""
+
+TICK = "schedule.tick"
 
 _broker_options = {
     "visibility_timeout": VISIBILITY_SECONDS,
@@ -57,7 +66,7 @@ app.conf.update(
     worker_soft_shutdown_timeout=8,
     worker_hijack_root_logger=False,
     task_default_queue="default",
-    beat_schedule={"tick": {"task": "schedule.tick", "schedule": 5.0, "options": {"expires": 30}}},
+    beat_schedule={"tick": {"task": TICK, "schedule": 5.0, "options": {"expires": 30}}},
     timezone="UTC",
 )
 
@@ -80,10 +89,15 @@ for _name in sorted(jobs.known()):
     _register(_name)
 
 
-@app.task(name="schedule.tick")
+@app.task(name=TICK)
 def tick() -> None:
     with transaction(tenant=ALL_TENANTS) as db:
         schedule.tick(db)
+
+
+@after_task_publish.connect(sender=TICK)
+def _count_tick(**_: Any) -> None:
+    monitoring.BEAT_TICKS.inc()
 
 
 @worker_process_init.connect
@@ -91,6 +105,11 @@ def _fresh_process(**_: Any) -> None:
     # Connections must not be shared with the parent that forked us.
     engine.dispose(close=False)
     wiring.boot()
+
+
+@worker_process_shutdown.connect
+def _last_traces(**_: Any) -> None:
+    tracing.stop()
 
 
 @setup_logging.connect

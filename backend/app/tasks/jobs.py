@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from opentelemetry.trace import SpanKind
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -24,6 +25,7 @@ from app.database.session import ALL_TENANTS, transaction
 from app.database.tables.messaging import Job, JobState
 from app.errors import InboxGroveError
 from app.services import notices
+from app.telemetry import tracing
 from app.utils import monitoring
 
 TELLS_OPERATORS = "billing.send_alert"
@@ -79,9 +81,20 @@ def run(job_id: UUID, tasks: Mapping[str, Task] | None = None) -> JobState | Non
     begun = _begin(job_id)
     if begun is None:
         return None
-    name, payload, request_id = begun
+    name = begun.task
+    payload: dict[str, Any] = begun.payload
     # What a job does is the system's doing, for the request that caused it.
-    with audit.acting(audit.Actor(request_id=request_id)), monitoring.job(name):
+    with (
+        audit.acting(audit.Actor(request_id=begun.request_id)),
+        monitoring.about(
+            request_id=begun.request_id,
+            tenant_id=None if begun.tenant_id is None else str(begun.tenant_id),
+            task=name,
+            job=str(job_id),
+        ),
+        tracing.span(name, SpanKind.CONSUMER, parent=begun.traceparent, job_id=str(job_id)),
+        monitoring.job(name),
+    ):
         try:
             ids = {key: UUID(value) for key, value in payload.items()}
             # A tenant's own job sees that tenant's rows and no others.
@@ -92,15 +105,12 @@ def run(job_id: UUID, tasks: Mapping[str, Task] | None = None) -> JobState | Non
         except Exception as error:
             if not isinstance(error, InboxGroveError):
                 monitoring.report(error)
-            log.warning("job failed", job=str(job_id), task=name, error=str(error))
+            log.warning("job failed", error=str(error))
             return _failed(job_id, f"{type(error).__name__}: {error}")
 
 
-def _begin(job_id: UUID) -> tuple[str, dict[str, Any], str | None] | None:
-    """Count the delivery in a transaction of its own, so that a crash leaves a trace.
-
-    The task's name, its ids, and the request that caused it.
-    """
+def _begin(job_id: UUID) -> Job | None:
+    """Count the delivery in a transaction of its own, so that a crash leaves a trace."""
     with transaction(tenant=ALL_TENANTS) as db:
         job = db.get(Job, job_id, with_for_update=True)
         if job is None or job.state != JobState.SENT:
@@ -113,7 +123,7 @@ def _begin(job_id: UUID) -> tuple[str, dict[str, Any], str | None] | None:
         job.deliveries += 1
         job.started_at = clock.now()
         job.next_try_at = clock.now() + RUN_LEASE
-        return job.task, job.payload, job.request_id
+        return job
 
 
 def _hold(db: Session, job_id: UUID) -> None:

@@ -28,6 +28,7 @@ from app.database.tables.tenancy import Tenant
 from app.errors import Unavailable
 from app.tasks.jobs import RUN_LEASE, SENT_LEASE, lock_number
 from app.tasks.routing import ROUTES, UNSTOPPABLE
+from app.utils import monitoring
 
 BATCH = 200
 POLL_SECONDS = 0.5
@@ -49,6 +50,7 @@ def route(db: Session) -> int:
                     payload=event.payload,
                     tenant_id=event.tenant_id,
                     request_id=event.request_id,
+                    traceparent=event.traceparent,
                     next_try_at=now,
                 )
             )
@@ -106,6 +108,7 @@ def sweep(send: Send) -> int:
             log.warning("broker does not take jobs", error=str(error), waiting=len(due) - position)
             _put_back([job_id for _, job_id in due[position:]])
             raise Unavailable from error
+        monitoring.RELAY_SENT.inc()
     return len(due)
 
 
@@ -127,6 +130,7 @@ def run() -> None:
         try:
             _listen(stop, send)
         except (Unavailable, psycopg.OperationalError) as error:
+            monitoring.RELAY_ROUNDS.labels(result="failed").inc()
             log.warning("relay waits", error=str(error))
             stop.wait(1.0)
     log.info("relay stopped")
@@ -138,7 +142,9 @@ def _listen(stop: Flag, send: Send) -> None:
         listener.execute(f"LISTEN {outbox.CHANNEL}")
         while not stop.is_set():
             began = time.monotonic()
-            if sweep(send) == BATCH:
+            sent = sweep(send)
+            monitoring.RELAY_ROUNDS.labels(result="done").inc()
+            if sent == BATCH:
                 continue
             left = max(0.0, POLL_SECONDS - (time.monotonic() - began))
             for _ in listener.notifies(timeout=left, stop_after=1):

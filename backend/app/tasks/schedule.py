@@ -31,6 +31,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.DeliveryDaysDue, timedelta(hours=6)),
     (events.HousekeepingDue, timedelta(hours=6)),
 )
+PERIODS = {event.__name__: every for event, every in SCHEDULE}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
-import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TextIO
 
 import sentry_sdk
 import structlog
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
-    REGISTRY,
-    CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     generate_latest,
 )
-from prometheus_client.multiprocess import MultiProcessCollector
+
+from app.telemetry import exporter, redaction, tracing
 
 _LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -53,7 +51,19 @@ NODES_UNREACHABLE = Gauge(
     multiprocess_mode="mostrecent",
 )
 WEBHOOKS = Counter("ig_webhook_attempts_total", "Calls of tenants' own servers.", ["result"])
+PROVIDER_CALLS = Histogram(
+    "provider_call_duration_seconds",
+    "Time a call of a provider took; result is ok, refused (its no), failed (5xx) or lost.",
+    ["provider", "op", "result"],
+    buckets=_LATENCIES,
+)
 RETRIES = Counter("ig_retries_total", "Calls repeated at a dependency.", ["dep"])
+BREAKER = Gauge(
+    "ig_breaker_state",
+    "1 while a process leaves a dependency alone that failed it again and again.",
+    ["dep"],
+    multiprocess_mode="livemax",
+)
 INGESTED = Counter("ig_delivery_records_total", "Log records of the relay.", ["result"])
 LIMITER_FALLBACKS = Counter(
     "ig_rate_limit_fallbacks_total", "Requests counted locally because Redis was away."
@@ -74,6 +84,10 @@ SEARCHED = Counter(
 SEARCH_CALLS_SAVED = Counter(
     "ig_domain_search_calls_saved_total", "Calls of the registrar that kept answers made needless."
 )
+PAYMENTS_FAILED = Counter("ig_payments_failed_total", "Payments that Stripe reported as failed.")
+RELAY_ROUNDS = Counter("ig_relay_rounds_total", "Looks of the relay for work.", ["result"])
+RELAY_SENT = Counter("ig_relay_jobs_sent_total", "Jobs handed to the broker.")
+BEAT_TICKS = Counter("ig_beat_ticks_total", "Ticks that beat sent.")
 JOB_DURATION = Histogram(
     "job_duration_seconds", "Time a job's run took.", ["task"], buckets=_LATENCIES
 )
@@ -102,20 +116,48 @@ JOB_LAST_SUCCESS = Gauge(
     multiprocess_mode="mostrecent",
 )
 
+JOBS = Gauge("ig_jobs", "Jobs by state.", ["state"], multiprocess_mode="mostrecent")
+JOBS_LATE = Gauge(
+    "ig_jobs_late_seconds",
+    "How long the oldest job that is due has waited; those of suspended tenants wait by intent.",
+    multiprocess_mode="mostrecent",
+)
+KILLS_OPEN = Gauge(
+    "ig_kills_unacknowledged_seconds",
+    "Age of the oldest suspension that not every node has acknowledged.",
+    multiprocess_mode="mostrecent",
+)
+SCHEDULE_LAG = Gauge(
+    "ig_schedule_lag_seconds",
+    "How long ago the work of the newest begun period should have been set going, and was not.",
+    ["schedule"],
+    multiprocess_mode="mostrecent",
+)
+SUBSCRIPTIONS = Gauge(
+    "ig_subscriptions",
+    "Tenants by plan and state of subscription.",
+    ["plan", "status"],
+    multiprocess_mode="mostrecent",
+)
+SUSPENDED = Gauge(
+    "ig_tenants_suspended", "Suspended tenants.", ["reason"], multiprocess_mode="mostrecent"
+)
+MAIL_TODAY = Gauge(
+    "ig_mail_today",
+    "Messages since midnight UTC by fate, as the nodes told it.",
+    ["fate"],
+    multiprocess_mode="mostrecent",
+)
+DOMAINS = Gauge("ig_domains", "Domains by state.", ["status"], multiprocess_mode="mostrecent")
+INBOXES = Gauge("ig_inboxes", "Inboxes by state.", ["status"], multiprocess_mode="mostrecent")
+
 METRICS_TYPE = CONTENT_TYPE_LATEST
 log = structlog.get_logger()
 
 
 def exposition() -> bytes:
-    """All metrics in the text format.
-
-    With PROMETHEUS_MULTIPROC_DIR set, those of all processes that share the directory.
-    """
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    """All metrics in the text format."""
+    return generate_latest(exporter.registry())
 
 
 @contextmanager
@@ -137,18 +179,59 @@ def report(error: BaseException) -> None:
     log.error("unexpected error", exc_info=error)
 
 
+# What every line and report says beside the event itself ----------------------------------------
+
+_circumstances: ContextVar[dict[str, str]] = ContextVar("circumstances")
+
+
+@contextmanager
+def about(**known: str | None) -> Iterator[None]:
+    """What is logged and reported within carries these names, `request_id` and the like."""
+    before = _circumstances.set({})
+    try:
+        add_circumstances(**known)
+        yield
+    finally:
+        _circumstances.reset(before)
+
+
+def add_circumstances(**known: str | None) -> None:
+    """Of the request or job that runs: what became known of it on the way, as its tenant.
+
+    In a thread of its own as well: threads share what the request began with.
+    """
+    held = _circumstances.get(None)
+    for name, value in known.items():
+        if value is not None:
+            if held is not None:
+                held[name] = value
+            sentry_sdk.get_isolation_scope().set_tag(name, value)
+
+
 # Set-up -----------------------------------------------------------------------------------------
 
 
-def configure(*, level: str, fmt: str, sentry_dsn: str, release: str, environment: str) -> None:
-    """Set up logs (`fmt` is json or console) and, with a DSN, Sentry. Safe to repeat."""
+def configure(
+    *,
+    level: str,
+    fmt: str,
+    sentry_dsn: str,
+    release: str,
+    environment: str,
+    process: str = "shell",
+    sentry_traces: float = 0.0,
+) -> None:
+    """Set up logs (`fmt` is json or console) and, with a DSN, Sentry. Safe to repeat.
+
+    `sentry_traces` is the share of requests and jobs whose performance is reported.
+    """
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        _add_circumstances,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        redact,
+        redaction.redact,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -185,11 +268,12 @@ def configure(*, level: str, fmt: str, sentry_dsn: str, release: str, environmen
             release=release,
             environment=environment,
             data_collection=_NOTHING_PERSONAL,
-            traces_sample_rate=0.05,
-            before_send=lambda event, _: _clean("", event),
-            before_send_transaction=lambda event, _: _clean("", event),
-            before_breadcrumb=lambda crumb, _: _clean("", crumb),
+            traces_sample_rate=sentry_traces,
+            before_send=lambda event, _: redaction.clean("", event),
+            before_send_transaction=lambda event, _: redaction.clean("", event),
+            before_breadcrumb=lambda crumb, _: redaction.clean("", crumb),
         )
+        sentry_sdk.get_global_scope().set_tag("process", process)
 
 
 _NOTHING_PERSONAL: Any = {
@@ -204,6 +288,14 @@ _NOTHING_PERSONAL: Any = {
 """What Sentry may collect besides the error."""
 
 
+def _add_circumstances(
+    _: Any, __: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    for name, value in {**_circumstances.get({}), **tracing.ids()}.items():
+        event.setdefault(name, value)
+    return event
+
+
 class _Stdout(logging.StreamHandler[TextIO]):
     """Writes to what sys.stdout is at the moment, not to what it was at set-up."""
 
@@ -213,89 +305,3 @@ class _Stdout(logging.StreamHandler[TextIO]):
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
         return sys.stdout
-
-
-_SECRET_NAME = re.compile(
-    r"password|passwd|secret|token|authorization|cookie|api_?key|private|pepper|dsn|command"
-    r"|otpauth|(?:^|_)(?:totp|otp|recovery)_?codes?$",
-    re.I,
-)
-_HIDDEN = "[hidden]"
-_CALLERS_OWN = frozenset({"request_id"})
-"""Random on purpose, and useless when hidden."""
-
-# Of each alternative the first group, if any, is kept. None looks further than it must: whatever
-# begins where another could have begun is found from there, so that time grows with the length.
-_SECRET_TEXT = re.compile(
-    # Keys that say what they are: ours, Stripe's, hashes in PHC format, what an app scans.
-    r"(?<![A-Za-z0-9])(ig_(?:live|test|op)_|[rs]k_(?:live|test)_|whsec_)[\w.~+/=-]+"
-    r"|(?<!\w)\w+_secret_\w+"
-    r"|(?<![\w-])eyJ[\w-]{8,}\.[\w.=-]+"
-    r"|(\$argon2)\S+"
-    r"|(otpauth://)\S+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    # What stands where credentials stand: headers, URLs, and `password=…`, `'token': '…'`.
-    r"|\b((?i:bearer|basic)\s{1,8})[\w.~+/=-]{8,}"
-    r"|(?<=://)[^\s/@]{1,500}(?=@)"
-    r"|((?i:password|passwd|secret|token|api_?key|authorization|cookie|pepper)\w{0,40}"
-    r"[\"'\\]{0,4}\s{0,4}[=:]\s{0,4}b?[\"'\\]{0,4})(?!\[hidden\])[^\s\"'\\&,;)}\]]+"
-    # Seeds of one-time codes (base 32) and recovery codes.
-    r"|\b[A-Z2-7]{26,}\b=*"
-    r"|(?<![\w-])(?i:[a-z0-9]{4}(?:-[a-z0-9]{4}){5})(?![\w-])"
-)
-_ADDRESS = re.compile(
-    r"(?<![^\s\"'<>()\[\]{},;:=|/\\])"
-    r"([^\s\"'<>()\[\]{},;:=|/\\@%])[^\s\"'<>()\[\]{},;:=|/\\@%]*(@|%40)(?=[\w\[])"
-)
-_ODD_ADDRESS = re.compile(
-    r"(?<![\w.!#$%&'*+/=?^`{|}~\"-])[\w.!#$%&'*+/=?^`{|}~\"-]+(?<!\*\*\*)@(?=[\w\[])"
-)
-"""What is left of those with a quote or the like in them."""
-_RANDOM = re.compile(r"[A-Za-z0-9_-]{32,}")
-
-
-def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Hide values under secret names, and secrets of known shapes wherever they stand.
-
-    E-mail addresses keep their first letter and their domain: `a***@example.com`.
-    """
-    for key in list(event):
-        # What structlog carries along for itself.
-        if not key.startswith("_"):
-            value = event.pop(key)
-            event[_clean_text(key)] = _clean(key, value)
-    return event
-
-
-def _clean(key: str, value: Any) -> Any:
-    if value is None or isinstance(value, bool):
-        return value
-    if _SECRET_NAME.search(key):
-        return _HIDDEN
-    if isinstance(value, int | float):
-        return value
-    if isinstance(value, Mapping):
-        return {_clean_text(str(name)): _clean(str(name), inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_clean("", inner) for inner in value]
-    if isinstance(value, bytes | bytearray):
-        return _clean_text(bytes(value).decode(errors="replace"))
-    # Whatever else it is, the renderer would make a text of it later, out of our sight.
-    return _clean_text(str(value), random_too=key not in _CALLERS_OWN)
-
-
-def _clean_text(text: str, *, random_too: bool = True) -> str:
-    text = _SECRET_TEXT.sub(_hide, text)
-    text = _ODD_ADDRESS.sub("***@", _ADDRESS.sub(r"\1***\2", text))
-    return _RANDOM.sub(_hide_random, text) if random_too else text
-
-
-def _hide(found: re.Match[str]) -> str:
-    return (found[found.lastindex] if found.lastindex else "") + _HIDDEN
-
-
-def _hide_random(run: re.Match[str]) -> str:
-    """Upper case, lower case and digits in one long run were drawn by a machine to be secret."""
-    text = run[0]
-    mixed = any(map(str.isupper, text)) and any(map(str.islower, text))
-    return _HIDDEN if mixed and any(map(str.isdigit, text)) else text

@@ -19,7 +19,7 @@ from app.database.queries import audit as queries
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.tasks import schedule
-from app.utils import monitoring
+from app.telemetry import redaction
 from tests.fakes import FakeWorld
 
 Make = Callable[..., Any]
@@ -58,7 +58,7 @@ def test_every_hour_the_heads_go_to_the_log_and_the_file(
             (str(id_), row.seq, row.hash.hex()) for id_, row in heads.items()
         }
         # Hashes are no secret; the log's redaction lets them through.
-        assert monitoring.redact(None, "info", dict(said[0]))["head"] == said[0]["head"]
+        assert redaction.redact(None, "info", dict(said[0]))["head"] == said[0]["head"]
         with transaction(tenant=ALL_TENANTS) as db:
             for id_ in heads:
                 audit.write(db, id_, "more", "tenant")

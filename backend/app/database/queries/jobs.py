@@ -73,3 +73,28 @@ def unfinished(db: Session) -> int:
         )
     )
     return (db.scalar(unrouted) or 0) + (db.scalar(due) or 0)
+
+
+def late_seconds(db: Session) -> float:
+    """How long the oldest job that is due has waited; 0 when none is.
+
+    A job in the broker is late only from the end of its lease. Those of suspended tenants wait by
+    intent, but what the kill switch does.
+    """
+    held = exists().where(Tenant.id == Job.tenant_id, Tenant.is_suspended)
+    due = db.scalar(
+        select(func.min(Job.next_try_at)).where(
+            Job.state.in_([JobState.WAITING, JobState.SENT]), ~held
+        )
+    )
+    return 0.0 if due is None else max(0.0, (clock.now() - due).total_seconds())
+
+
+def oldest_kill_seconds(db: Session) -> float:
+    """Age of the oldest order to silence a tenant that is not carried out on every node."""
+    since = db.scalar(
+        select(func.min(Job.created_at)).where(
+            Job.task == "monitoring.silence_tenant", Job.state != JobState.DONE
+        )
+    )
+    return 0.0 if since is None else max(0.0, (clock.now() - since).total_seconds())

@@ -24,6 +24,8 @@ class OutboxEvent(Base):
     tenant_id: Mapped[UUID | None] = mapped_column(index=True)
     request_id: Mapped[str | None] = mapped_column(String(64))
     """Of the request that caused it, however many jobs lie between."""
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    """Where in a trace it was recorded (W3C Trace Context); none when nothing is traced."""
     routed_at: Mapped[datetime | None]
     """When the relay turned it into jobs."""
 
@@ -57,6 +59,7 @@ class Job(Base):
     payload: Mapped[dict[str, Any]]
     tenant_id: Mapped[UUID | None] = mapped_column(index=True)
     request_id: Mapped[str | None] = mapped_column(String(64))
+    traceparent: Mapped[str | None] = mapped_column(String(55))
     state: Mapped[JobState] = mapped_column(Text(JobState), default=JobState.WAITING)
     attempts: Mapped[int] = mapped_column(default=0)
     """Runs that ended in an error."""
