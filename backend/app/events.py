@@ -213,6 +213,11 @@ class DomainLifeDue(TenantEvent):
 
 
 @dataclass(frozen=True)
+class DomainCleanUpDue(TenantEvent):
+    domain_id: UUID
+
+
+@dataclass(frozen=True)
 class DomainLookDue(TenantEvent):
     """The records of an active name are to be compared with what the DNS shows."""
 

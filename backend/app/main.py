@@ -24,6 +24,7 @@ from app.api.v1 import (
     decisions,
     dkim,
     domain_connections,
+    domain_leaving,
     domain_renewals,
     domains,
     health,
@@ -146,7 +147,7 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
     people = (auth, passwords, two_factor, team, api_keys, data_export)
-    names = (dkim, domain_connections, domain_renewals, domains)
+    names = (dkim, domain_connections, domain_leaving, domain_renewals, domains)
     mail = (infrastructure, warmup, analytics, health, webhook_endpoints)
     for area in (*people, billing, *names, *mail, decisions, audit_log, admin, nodes):
         router.include_router(area.router)

@@ -73,6 +73,14 @@ EXAMPLES: dict[str, Callable[[], mails.Mail]] = {
         price="18.72 USD",
         charged_at=_WHEN,
     ),
+    "domain_transfer": lambda: mails.domain_transfer(
+        company=_COMPANY,
+        domain="fern.com",
+        what="was unlocked for a transfer to another registrar",
+    ),
+    "transfer_code": lambda: mails.transfer_code(
+        company=_COMPANY, domain="fern.com", code="aB3-x9-Kq"
+    ),
     "domain_renewal_failed": lambda: mails.domain_renewal_failed(
         company=_COMPANY,
         domain="fern.com",

@@ -96,6 +96,8 @@ class FakeRegistrar:
     bought: Counter[str] = field(default_factory=Counter)
     registrants: dict[str, Mapping[str, str] | None] = field(default_factory=dict)
     renewed: Counter[str] = field(default_factory=Counter)
+    codes: dict[str, str] = field(default_factory=dict)
+    """Authorisation codes; names without one have theirs told to people only."""
     _lock: Lock = field(default_factory=Lock)
 
     def offers(self, names: Sequence[str], years: int = 1) -> list[ports.Offer]:
@@ -180,6 +182,12 @@ class FakeRegistrar:
     def protect(self, domain_name: str) -> None:
         self.accidents.around("protect", lambda: self.protected.add(domain_name))
 
+    def unlock(self, domain_name: str) -> None:
+        self.accidents.around("unlock", lambda: self.protected.discard(domain_name))
+
+    def auth_code(self, domain_name: str) -> str | None:
+        return self.codes.get(domain_name)
+
     def find(self, domain_name: str) -> ports.Registration | None:
         return self.accidents.around("find", lambda: self.ours.get(domain_name))
 
@@ -201,10 +209,11 @@ class FakeDNS:
     zones: dict[str, ports.Zone] = field(default_factory=dict)
     records: dict[str, list[ports.DNSRecord]] = field(default_factory=dict)
     """Zone id -> what we published."""
+    made: int = -1
 
     def ensure_zone(self, domain_name: str) -> ports.Zone:
         def effect() -> ports.Zone:
-            number = len(self.zones)
+            number = self.made = self.made + 1
             return self.zones.setdefault(
                 domain_name,
                 ports.Zone(
@@ -227,6 +236,15 @@ class FakeDNS:
 
         return self.accidents.around("apply", effect)
 
+    def remove_zone(self, zone_id: str) -> bool:
+        def effect() -> bool:
+            self.records.pop(zone_id, None)
+            for name in [name for name, zone in self.zones.items() if zone.id == zone_id]:
+                del self.zones[name]
+            return True
+
+        return self.accidents.around("remove_zone", effect)
+
 
 @dataclass
 class FakeResolver:
@@ -245,6 +263,9 @@ class FakeResolver:
         return {"192.0.2.53": self}
 
     def _answer(self, name: str, record_type: str) -> list[str]:
+        if record_type == "NS" and name in self.registrar.name_servers:
+            hidden = ("NS", name) in self.hidden
+            return [] if hidden else list(self.registrar.name_servers[name])
         zone = next(
             (z for z in self.dns.zones.values() if name == z.name or name.endswith(f".{z.name}")),
             None,

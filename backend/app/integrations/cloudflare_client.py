@@ -31,6 +31,8 @@ PENDING_SECONDS = 300
 OVERTAKEN = frozenset({81044, 81053, 81057, 81058})
 """The records are not as they were when we looked: one is gone, or stands there already."""
 
+NO_SUCH_ZONE = frozenset({1001, 7003})
+
 TIMEOUT = httpx.Timeout(15.0, connect=3.0)
 Record = dict[str, Any]
 
@@ -91,6 +93,17 @@ class CloudflareClient:
             if batch:
                 self._write(f"/zones/{zone_id}/dns_records/batch", batch)
         return sum(len(step) for step in batch.values())
+
+    def remove_zone(self, zone_id: str) -> bool:
+        try:
+            self.apply(zone_id, [])
+            if self._records(zone_id):
+                return False
+            self._send("DELETE", f"/zones/{zone_id}", OutcomeUnknown)
+        except ProviderFailed as error:
+            if not NO_SUCH_ZONE & set(_codes(error)):
+                raise
+        return True
 
     def _wait_for_room(self) -> None:
         """Cloudflare caps zones without their delegation, and at which number it says nobody."""

@@ -224,14 +224,24 @@ class NamecheapClient:
             )
             if not shown:
                 raise ProviderFailed(provider=PROVIDER, reason="privacy was not switched on")
-        locked = self._wire.ask(
+        self._set_lock(domain_name, "LOCK")
+
+    def unlock(self, domain_name: str) -> None:
+        self._set_lock(domain_name, "UNLOCK")
+
+    def _set_lock(self, domain_name: str, action: str) -> None:
+        done = self._wire.ask(
             "namecheap.domains.setRegistrarLock",
             lambda root: xml.yes(xml.first(root, "DomainSetRegistrarLockResult"), "IsSuccess"),
             DomainName=domain_name,
-            LockAction="LOCK",
+            LockAction=action,
         )
-        if not locked:
-            raise ProviderFailed(provider=PROVIDER, reason="the name was not locked")
+        if not done:
+            raise ProviderFailed(provider=PROVIDER, reason="the name's lock was not changed")
+
+    def auth_code(self, domain_name: str) -> str | None:  # noqa: ARG002
+        """Its API has no call for it: the panel shows it to a person, or mails it."""
+        return None
 
     def balance_cents(self) -> int:
         return self._wire.ask("namecheap.users.getBalances", _available_balance)

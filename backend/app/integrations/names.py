@@ -93,6 +93,14 @@ class Registrar(Protocol):
         """Lock the name against transfers and hide its registrant; safe to repeat."""
         ...
 
+    def unlock(self, domain_name: str) -> None:
+        """Allow transfers; safe to repeat. Raises ProviderFailed where only a person can."""
+        ...
+
+    def auth_code(self, domain_name: str) -> str | None:
+        """What another registrar needs to take the name; None where people alone are told."""
+        ...
+
     def balance_cents(self) -> int: ...
 
 
@@ -140,6 +148,13 @@ class DNSProvider(Protocol):
     def get_zone(self, zone_id: str) -> Zone: ...
     def apply(self, zone_id: str, wanted: Sequence[DNSRecord]) -> int:
         """Make our own records exactly `wanted`, never touch a customer's; how many changed."""
+        ...
+
+    def remove_zone(self, zone_id: str) -> bool:
+        """Take our records away, and the zone with them unless it holds others; safe to repeat.
+
+        Whether the zone is gone.
+        """
         ...
 
 

@@ -145,6 +145,15 @@ class PorkbunClient:
                 provider=PROVIDER, reason=f"{' and '.join(bare)} must be switched on by hand"
             )
 
+    def unlock(self, domain_name: str) -> None:
+        raise ProviderFailed(
+            provider=PROVIDER, reason=f"the lock of {domain_name} must be opened by hand"
+        )
+
+    def auth_code(self, domain_name: str) -> str | None:  # noqa: ARG002
+        """Its panel shows it to a person."""
+        return None
+
     def balance_cents(self) -> int:
         told = self._wire.get("/account/balance")
         return _read(lambda: _cents_given(told["balance"]), ProviderUnavailable)

@@ -60,7 +60,8 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         "billing_notices": "kind fact details sent_at",
         "domains": "updated_at domain_name status registrar_provider registrar_domain_id"
         " cloudflare_zone_id name_servers dns_records dkim_selector dmarc_policy purchase_price"
-        " purchase_date expiry_date auto_renew protected_at kumo_authorized failure",
+        " purchase_date expiry_date auto_renew protected_at transfer_out_at kumo_authorized"
+        " failure",
         "domain_connections": "updated_at domain_id dns token kept next_look_at proven_at lost_at",
         "domain_steps": "updated_at domain_id name state started_at finished_at attempts detail",
         "registrants": "updated_at",

@@ -35,7 +35,7 @@ _STEPS = {
         StepName.AUTHORIZATION,
     ),
 }
-_OVER = (DomainStatus.FAILED, DomainStatus.EXPIRED)
+_OVER = (DomainStatus.FAILED, DomainStatus.EXPIRED, DomainStatus.DELETED)
 
 
 def connect(

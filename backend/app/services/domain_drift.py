@@ -20,7 +20,7 @@ from app.database.models import Domain, DomainStatus, NoticeKind
 from app.integrations import ports
 from app.rules import dns_records, dns_views
 from app.rules.dns_records import Record
-from app.services import domain_setup, domain_steps, domain_views, notices
+from app.services import domain_delegation, domain_setup, domain_steps, domain_views, notices
 
 MARK = "DNS: "
 """How a failure begins that a look at the DNS has written, and that it may take away again."""
@@ -65,6 +65,12 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
     records = domain_setup.wanted_records(domain, providers.platform, db)
     if _plan(domain, records):
         _publish(domain, zone_id, records, providers, db)
+        return
+    lost = domain_delegation.lost(domain, providers.resolver)
+    if lost is not None:
+        why = domain_delegation.put_back(domain, lost, MARK, db, providers)
+        if why is not None:
+            _tell(domain, why, db)
         return
     verdicts = domain_views.inspect_or_wait(records, providers.resolver)
     wrong = [verdict for verdict in verdicts if dns_views.differs(verdict)]

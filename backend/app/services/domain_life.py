@@ -27,13 +27,13 @@ from app.integrations import ports
 from app.rules import domain_life as rules
 from app.rules import renewals
 from app.rules.domain_life import Stage
-from app.services import domain_steps, notices
+from app.services import domain_steps, domain_transfer, notices
 
 _WATCHED = (DomainStatus.ACTIVE, DomainStatus.EXPIRED)
 _A_RENEWAL = timedelta(days=60)
 """Registrars give days without a time; a later end by less than this is no renewal."""
 
-_RELEASED = "the registry has released the name"
+RELEASED = "the registry has released the name"
 
 
 def protect(domain_id: UUID, db: Session, *, providers: ports.Providers | None = None) -> None:
@@ -67,7 +67,8 @@ def due(db: Session) -> list[Domain]:
             .where(
                 Domain.status.in_(_WATCHED),
                 Domain.registrar_provider.is_not(None),
-                Domain.expiry_date.between(last, now + timedelta(days=rules.NOTICE_DAYS[0])),
+                Domain.expiry_date.between(last, now + timedelta(days=rules.NOTICE_DAYS[0]))
+                | Domain.transfer_out_at.is_not(None),
             )
             .order_by(Domain.id)
         )
@@ -103,10 +104,14 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
     if domain.status not in _WATCHED or ends_at is None:
         return
     stage = rules.stage(ends_at, clock.now())
-    if stage is Stage.LIVING:
+    if stage is Stage.LIVING and domain.transfer_out_at is None:
         return
     found = providers.at(domain.registrar_provider).registrar.find(domain.domain_name)
-    if found is not None and found.expires_at and found.expires_at > ends_at + _A_RENEWAL:
+    if found is None and domain.transfer_out_at is not None:
+        _let_go(domain, providers, db)
+    elif stage is Stage.LIVING:
+        return
+    elif found is not None and found.expires_at and found.expires_at > ends_at + _A_RENEWAL:
         renewed(domain, found.expires_at, db)
     elif stage is Stage.ENDING:
         _remind(domain, ends_at, db)
@@ -115,9 +120,21 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
     else:
         if domain.status == DomainStatus.ACTIVE:
             _expire(domain, ends_at, providers, db)
-        if stage is Stage.GONE and found is None and domain.failure != _RELEASED:
-            domain_steps.move(domain, "domain_released", db, failure=[domain.failure, _RELEASED])
-            domain.failure = _RELEASED
+        if stage is Stage.GONE and found is None and domain.failure != RELEASED:
+            domain_steps.move(domain, "domain_released", db, failure=[domain.failure, RELEASED])
+            domain.failure = RELEASED
+
+
+def _let_go(domain: Domain, providers: ports.Providers, db: Session) -> None:
+    """It went to another registrar, as its owner wanted."""
+    if domain.kumo_authorized:
+        providers.mail.remove_relay(domain.domain_name)
+        providers.mail.reload()
+        domain.kumo_authorized = False
+    counted = domain.status == DomainStatus.ACTIVE
+    domain_transfer.left(domain, db)
+    if counted:
+        _count(domain, -1, db)
 
 
 def _remind(domain: Domain, ends_at: datetime, db: Session) -> None:

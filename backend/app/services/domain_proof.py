@@ -37,7 +37,7 @@ _LOCKS = 7_264_017
 LOST = "ownership: "
 """How the failure begins of a name whose proof is gone."""
 
-_OVER = (DomainStatus.FAILED, DomainStatus.EXPIRED)
+_OVER = (DomainStatus.FAILED, DomainStatus.EXPIRED, DomainStatus.DELETED)
 _NOT_HELD = (*_OVER, DomainStatus.VERIFYING_OWNERSHIP)
 
 

@@ -136,6 +136,7 @@ def plan(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
         or domain.registrar_provider is None
         or ends_at is None
         or not domain.auto_renew
+        or domain.transfer_out_at is not None
         or domain_life.stage(ends_at, now) is not Stage.ENDING
     ):
         return

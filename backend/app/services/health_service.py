@@ -22,7 +22,14 @@ from app.rules.warmup import Listing
 _GRAVITY = (Listing.LISTED, Listing.UNKNOWN, Listing.CLEAR, Listing.UNCHECKED)
 """Of what is said about several domains the first of these counts."""
 
-_BROKEN = frozenset({DomainStatus.FAILED, DomainStatus.EXPIRED, DomainStatus.SUSPENDED})
+_BROKEN = frozenset(
+    {
+        DomainStatus.FAILED,
+        DomainStatus.EXPIRED,
+        DomainStatus.SUSPENDED,
+        DomainStatus.DELETED,
+    }
+)
 
 
 class HealthService:

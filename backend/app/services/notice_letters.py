@@ -171,6 +171,11 @@ def _domain_ownership(it: _About) -> Mail:
     return mails.domain_ownership(company=it.company, domain=name, what=what)
 
 
+def _domain_transfer(it: _About) -> Mail:
+    name, what = it.known["domain_name"], it.known["what"]
+    return mails.domain_transfer(company=it.company, domain=name, what=what)
+
+
 def _domain_renewal_failed(it: _About) -> Mail:
     return mails.domain_renewal_failed(
         company=it.company,
@@ -210,6 +215,7 @@ _WRITERS: dict[NoticeKind, Callable[[_About], Mail]] = {
     NoticeKind.DOMAIN_EXPIRED: _domain_expired,
     NoticeKind.DOMAIN_DNS_DIFFERS: _domain_dns_differs,
     NoticeKind.DOMAIN_OWNERSHIP: _domain_ownership,
+    NoticeKind.DOMAIN_TRANSFER: _domain_transfer,
     NoticeKind.DOMAIN_RENEWAL_FAILED: _domain_renewal_failed,
     NoticeKind.DKIM_RECORD_NEEDED: _dkim_record_needed,
 }

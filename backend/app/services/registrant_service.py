@@ -54,7 +54,14 @@ def save(tenant: Tenant, given: Mapping[str, str], db: Session) -> Contact:
     mine = select(Domain.id).where(
         Domain.tenant_id == tenant.id,
         Domain.registrar_provider.is_not(None),
-        Domain.status.not_in([DomainStatus.FAILED, DomainStatus.EXPIRED, DomainStatus.REGISTERING]),
+        Domain.status.not_in(
+            [
+                DomainStatus.FAILED,
+                DomainStatus.EXPIRED,
+                DomainStatus.DELETED,
+                DomainStatus.REGISTERING,
+            ]
+        ),
     )
     for domain_id in db.scalars(mine):
         outbox.record(db, events.RegistrantChanged(tenant_id=tenant.id, domain_id=domain_id))

@@ -13,6 +13,7 @@ from app.integrations import ports
 from app.services import (
     dkim_rotation,
     domain_drift,
+    domain_leaving,
     domain_life,
     domain_proof,
     domain_registration,
@@ -66,6 +67,8 @@ def look_after_all(db: Session) -> None:
     """Once a day: every name whose end is near or just past, each by a job of its own."""
     for domain in domain_life.due(db):
         outbox.record(db, events.DomainLifeDue(tenant_id=domain.tenant_id, domain_id=domain.id))
+    for domain in domain_leaving.due(db):
+        outbox.record(db, events.DomainCleanUpDue(tenant_id=domain.tenant_id, domain_id=domain.id))
 
 
 @task("domains.look")
@@ -73,6 +76,11 @@ def look(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
     # The order first: the reminder tells its price.
     domain_renewal.plan(domain_id, db)
     domain_life.look(domain_id, db)
+
+
+@task("domains.clean_up")
+def clean_up(db: Session, tenant_id: UUID, domain_id: UUID) -> None:  # noqa: ARG001
+    domain_leaving.clean_up(domain_id, db)
 
 
 @task("domains.renew")

@@ -51,6 +51,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.DomainOwnershipProven: ("domains.create_zone",),
         e.RegistrantChanged: ("domains.hand_on_registrant",),
         e.DomainLifeDue: ("domains.look",),
+        e.DomainCleanUpDue: ("domains.clean_up",),
         e.DomainLookDue: ("domains.heal_records",),
         # Inboxes
         e.InboxesProvisioned: ("provisioning.publish_inboxes", "webhooks.publish"),
@@ -106,6 +107,7 @@ UNSTOPPABLE = frozenset(
         "billing.reconcile_account",
         "domains.look",
         "domains.renew",
+        "domains.clean_up",
         "monitoring.silence_tenant",
         "monitoring.revive_tenant",
         "monitoring.bounce_queue",

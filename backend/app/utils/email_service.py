@@ -339,6 +339,28 @@ def domain_ownership(*, company: str, domain: str, what: str) -> Mail:
     return _render("domain_ownership", subject, company=company, domain=domain, what=what)
 
 
+def domain_transfer(*, company: str, domain: str, what: str) -> Mail:
+    """Says what became of a name's way to another registrar."""
+    return _render(
+        "domain_transfer",
+        f"About the transfer of {domain}",
+        company=company,
+        domain=domain,
+        what=what,
+    )
+
+
+def transfer_code(*, company: str, domain: str, code: str) -> Mail:
+    """Carries the code by which another registrar takes a name over."""
+    return _render(
+        "transfer_code",
+        f"The authorisation code of {domain}",
+        company=company,
+        domain=domain,
+        code=code,
+    )
+
+
 def dkim_record_needed(*, company: str, domain: str, name: str, record: str) -> Mail:
     """Asks the owner of a zone for the record of a new signing key."""
     subject = f"A new DKIM record for {domain}"

@@ -39,6 +39,7 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
         "days": 7,
         "kept": "no",
     },
+    NoticeKind.DOMAIN_TRANSFER: {"domain_name": "acme-mail.com", "what": "is locked again"},
     NoticeKind.DOMAIN_RENEWAL_FAILED: {
         "domain_name": "acme-mail.com",
         "cents": 1872,

@@ -62,7 +62,7 @@ class OwnersZone:
         self.providers = replace(others, dns=dns, resolver=resolver, platform=platform)
         zone = dns.ensure_zone(NAME)
         self.id = zone.id
-        servers = list(zone.name_servers)
+        self.servers = servers = list(zone.name_servers)
         sandbox.control("namecheap/elsewhere", domain=NAME, name_servers=servers)
         self._http, self._url = http, f"{url}/zones/{self.id}/dns_records"
         self._headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -124,7 +124,7 @@ def zone(sandbox: Sandbox, domain_id: UUID) -> Iterator[OwnersZone]:
             zone.delete(record)
         with transaction(tenant=ALL_TENANTS) as db:
             domain = db.get_one(Domain, domain_id)
-            domain.cloudflare_zone_id = zone.id
+            domain.cloudflare_zone_id, domain.name_servers = zone.id, zone.servers
             records = domain_setup.planned(domain)
         zone.providers.dns.apply(zone.id, [ports.DNSRecord(**vars(r)) for r in records])
         # The settings name more than was published: the first look brings it.

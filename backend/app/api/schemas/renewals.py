@@ -54,3 +54,11 @@ class RenewalOut(Out):
     client_secret: str | None = None
     """Confirm it in the browser with `publishable_key`; the year is ordered when it is held."""
     publishable_key: str | None = None
+
+
+class TransferOut(Out):
+    domain_name: str
+    since: Instant
+    auth_code: str | None
+    """For the new registrar; shown now and kept nowhere. Null where it comes by mail."""
+    next_step: str

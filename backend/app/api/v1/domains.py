@@ -35,7 +35,13 @@ _LONGEST_WATCH = 900.0
 """Seconds an event stream lives; a browser opens the next one by itself."""
 
 _SETTLED = frozenset(
-    {DomainStatus.ACTIVE, DomainStatus.FAILED, DomainStatus.EXPIRED, DomainStatus.SUSPENDED}
+    {
+        DomainStatus.ACTIVE,
+        DomainStatus.FAILED,
+        DomainStatus.EXPIRED,
+        DomainStatus.SUSPENDED,
+        DomainStatus.DELETED,
+    }
 )
 
 

@@ -144,7 +144,7 @@ def counters_are_counts(db: Session, _: datetime) -> list[str]:
                                   WHERE i.tenant_id = t.id AND i.status <> 'deleted')
            OR t.domains_count <> (SELECT count(*) FROM domains d
                                   WHERE d.tenant_id = t.id
-                                    AND d.status NOT IN ('failed', 'expired'))
+                                    AND d.status NOT IN ('failed', 'expired', 'deleted'))
         """,
     )
     for tenant_id, tier, status, inboxes in db.execute(

@@ -27,6 +27,8 @@ class DomainStatus(StrEnum):
     FAILED = "failed"
     EXPIRED = "expired"
     SUSPENDED = "suspended"
+    DELETED = "deleted"
+    """Let go of by its tenant; registered until the end of its term."""
 
 
 class Domain(TenantOwned, Updated, Base):
@@ -37,7 +39,9 @@ class Domain(TenantOwned, Updated, Base):
             "uq_domains_domain_name_live",
             "domain_name",
             unique=True,
-            postgresql_where=text("status NOT IN ('failed', 'expired', 'verifying_ownership')"),
+            postgresql_where=text(
+                "status NOT IN ('failed', 'expired', 'deleted', 'verifying_ownership')"
+            ),
         ),
         Index(
             "uq_domains_claim",
@@ -66,6 +70,8 @@ class Domain(TenantOwned, Updated, Base):
     auto_renew: Mapped[bool] = mapped_column(default=True)
     protected_at: Mapped[datetime | None]
     """When it was locked and its registrant hidden."""
+    transfer_out_at: Mapped[datetime | None]
+    """Since when it is unlocked for another registrar."""
     kumo_authorized: Mapped[bool] = mapped_column(default=False)
     failure: Mapped[str | None] = mapped_column(String(500))
 

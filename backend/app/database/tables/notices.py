@@ -32,6 +32,7 @@ class NoticeKind(StrEnum):
     REINSTATED = "reinstated"
     APPEAL_ANSWERED = "appeal_answered"
     DOMAIN_OWNERSHIP = "domain_ownership"
+    DOMAIN_TRANSFER = "domain_transfer"
     DOMAIN_RENEWAL_FAILED = "domain_renewal_failed"
     DKIM_RECORD_NEEDED = "dkim_record_needed"
 
