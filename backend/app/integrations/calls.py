@@ -36,7 +36,7 @@ _MOST_OPS: Final = 60
 _NODES: Final = "kumomta"
 """Who is called at an address that is nobody else's."""
 
-_WORD = re.compile(r"[a-z][a-z_-]{0,30}|v\d|[a-z]+\.response", re.IGNORECASE)
+_WORD = re.compile(r"[a-z][a-z_-]{0,30}|checkDomain|updateNs|v\d|[a-z]+\.response")
 _COMMAND = re.compile(r"[a-z.]{1,60}", re.IGNORECASE)
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -56,6 +56,7 @@ BOUNDED: dict[str, Callable[[str], Any]] = {
     "what": WORD.fullmatch,
     "name": WORD.fullmatch,
     "door": WORD.fullmatch,
+    "answer": WORD.fullmatch,
     "result": WORD.fullmatch,
     "state": WORD.fullmatch,
     "fate": WORD.fullmatch,

@@ -172,7 +172,7 @@ def faults(client: httpx.Client, probe: Probe, a: Estate, theirs: dict[str, str]
 
 def shape(answer: httpx.Response, id_: str) -> str:
     """The answer without what differs from call to call."""
-    if not answer.headers["content-type"].startswith("application/json"):
+    if not answer.headers.get("content-type", "").startswith("application/json"):
         return answer.text.replace(id_, ID)
     body = answer.json()
     body.pop("request_id", None)

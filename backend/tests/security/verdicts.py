@@ -52,6 +52,7 @@ SHOWN_LATELY = {
     "POST /auth/2fa/setup",
     "POST /auth/api-keys",
     "POST /auth/users",
+    "POST /domains/{domain_id}/transfer-out",
     "POST /infrastructure/exports",
     "POST /infrastructure/inboxes/{inbox_id}/rotate-password",
 }
@@ -105,6 +106,8 @@ PEOPLE_ONLY = {
     "POST /auth/reauthenticate",
     "POST /auth/users",
     "POST /decisions/{decision_id}/appeal",
+    "POST /domains/{domain_id}/transfer-out",
+    "DELETE /domains/{domain_id}/transfer-out",
 }
 """No API key opens these: a leaked key must not make keys, invite people or change sign-ins."""
 
@@ -112,6 +115,7 @@ NEEDS_ENTITLEMENT = {
     "POST /billing/domain-purchase-intent",
     "POST /domains/connect",
     "POST /domains/{domain_id}/renew",
+    "POST /domains/{domain_id}/restore",
     "POST /infrastructure/inboxes/{inbox_id}/move",
     "POST /infrastructure/provision",
 }
@@ -141,6 +145,10 @@ OTHERWISE = {
     # The domains of this estate were not brought by their owners.
     "GET /domains/{domain_id}/connection": {404},
     "DELETE /domains/{domain_id}/connection": {409},
+    # Nor were they bought or deleted.
+    "DELETE /domains/{domain_id}": {409},
+    "POST /domains/{domain_id}/restore": {409},
+    "POST /domains/{domain_id}/transfer-out": {400},
     # Nor do they run out.
     "GET /domains/{domain_id}/renewal": {400},
     "POST /domains/{domain_id}/renew": {400},
