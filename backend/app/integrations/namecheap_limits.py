@@ -9,6 +9,7 @@ from uuid import uuid4
 from redis import Redis
 from redis.exceptions import RedisError
 
+from app import clock
 from app.errors import ProviderUnavailable
 
 WINDOWS = ((60, 20), (3600, 700), (86_400, 8_000))
@@ -23,13 +24,14 @@ def _kept(calls: int) -> int:
 
 
 # The moments of past calls in one sorted set: a window is full while its n-th newest call lies
-# inside. All windows are looked at before the call is noted, in one step no other process splits.
+# inside. Each is a second longer than at the provider, which counts a call when it arrives: later than
+# we do. All windows are looked at before the call is noted, in one step no other process splits.
 _SCRIPT = """
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
 local longest = 0
-for i = 2, #ARGV, 2 do
-  longest = ARGV[i] * 1000
+for i = 3, #ARGV, 2 do
+  longest = ARGV[i] * 1000 + 1000
   local edge = redis.call('ZRANGE', KEYS[1], -ARGV[i + 1], -ARGV[i + 1], 'WITHSCORES')
   if edge[2] and edge[2] + longest > now then return edge[2] + longest - now end
 end
@@ -69,7 +71,9 @@ class RateLimit:
         windows = self._searching if reserve else self._windows
         while True:
             try:
-                wait = self._redis.eval(_SCRIPT, 1, self._key, uuid4().hex, *windows)
+                # Redis's time is the same for all processes; the days are the product's.
+                ahead = round(clock.ahead() * 1000)
+                wait = self._redis.eval(_SCRIPT, 1, self._key, uuid4().hex, ahead, *windows)
             except RedisError:
                 return
             seconds = int(str(wait)) / 1000

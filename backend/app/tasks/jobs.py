@@ -23,7 +23,7 @@ from app import clock
 from app.database import audit
 from app.database.session import ALL_TENANTS, transaction
 from app.database.tables.messaging import Job, JobState
-from app.errors import InboxGroveError
+from app.errors import InboxGroveError, ProviderUnavailable
 from app.services import notices
 from app.telemetry import tracing
 from app.utils import monitoring
@@ -102,6 +102,13 @@ def run(job_id: UUID, tasks: Mapping[str, Task] | None = None) -> JobState | Non
                 _hold(db, job_id)
                 again = tasks[name](db, **ids)
                 return _finish(db, job_id, again)
+        except ProviderUnavailable as error:
+            wait = error.details.get("retry_after")
+            why = f"{type(error).__name__}: {error}"
+            if wait is None:
+                log.warning("job failed", error=str(error))
+                return _failed(job_id, why)
+            return _waits(job_id, why, float(wait))
         except Exception as error:
             if not isinstance(error, InboxGroveError):
                 monitoring.report(error)
@@ -146,6 +153,20 @@ def _finish(db: Session, job_id: UUID, again: Again | None) -> JobState:
         job.state, job.last_error = JobState.WAITING, again.why[:1000]
         job.next_try_at = clock.now() + timedelta(seconds=again.seconds)
     return job.state
+
+
+def _waits(job_id: UUID, why: str, seconds: float) -> JobState:
+    """There is no room with a provider yet: no failure of the job's, and no end of its patience.
+
+    Many wait for the same room; they come back one after the other, not all at once.
+    """
+    with transaction(tenant=ALL_TENANTS) as db:
+        job = db.get_one(Job, job_id, with_for_update=True)
+        job.deliveries, job.last_error = 0, why[:1000]
+        job.state = JobState.WAITING
+        spread = random.uniform(0.0, min(max(seconds, 1.0), 120.0))  # noqa: S311  # No secret here.
+        job.next_try_at = clock.now() + timedelta(seconds=seconds + spread)
+        return job.state
 
 
 def _failed(job_id: UUID, why: str) -> JobState:

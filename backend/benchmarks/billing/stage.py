@@ -24,6 +24,15 @@ UNHURRIED = {
 """Days pass in seconds here, so the registrar's windows of real time mean nothing."""
 
 
+AS_AT_THE_PROVIDERS = {
+    "NAMECHEAP_CALLS_PER_MINUTE": "20",
+    "NAMECHEAP_CALLS_PER_HOUR": "700",
+    "NAMECHEAP_CALLS_PER_DAY": "8000",
+    "CLOUDFLARE_CALLS_PER_FIVE_MINUTES": "1200",
+}
+"""The product's own defaults."""
+
+
 @contextmanager
 def databases() -> Iterator[None]:
     """An empty PostgreSQL, migrated, and a Valkey; found through the environment."""
@@ -49,8 +58,11 @@ def databases() -> Iterator[None]:
 
 
 @contextmanager
-def stage() -> Iterator[Running]:
-    """Everything listening, nobody signed up, the clock at the present."""
+def stage(*, hurried: bool = True) -> Iterator[Running]:
+    """Everything listening, nobody signed up, the clock at the present.
+
+    Unless it is `hurried`, the product keeps to the limits of its registrar and DNS provider.
+    """
     from tests.fixtures.world import _api, _environment, _sandbox, free_port
 
     port = free_port()
@@ -70,7 +82,7 @@ def stage() -> Iterator[Running]:
             "DNSBL_DOMAIN_ZONES": "dbl.test",
             "SMTP_URL": f"smtp://127.0.0.1:{sandbox.ports['mx']}",
             "SUBMISSION_PORT": str(sandbox.ports["submission"]),
-            **UNHURRIED,
+            **(UNHURRIED if hurried else AS_AT_THE_PROVIDERS),
         }
         from app.config import get_settings
 

@@ -27,6 +27,8 @@ class Limits:
             self._kept["limits"] = dict(DEFAULTS)
         self._from = 0.0
         self._used = 0
+        self.served = 0
+        self.refused = 0
         self._blocked_until = 0.0
 
     def as_json(self) -> dict[str, Any]:
@@ -59,14 +61,17 @@ class Limits:
         """Count one request; 0 when it may pass, otherwise the seconds to wait."""
         now = self._world.clock.now().timestamp()
         if now < self._blocked_until:
+            self.refused += 1
             return round(self._blocked_until - now) or 1
         if now - self._from >= WINDOW:
             self._from, self._used = now, 0
         limit = self.get("requests")
         if limit is not None and self._used >= limit:
             self._blocked_until = now + WINDOW
+            self.refused += 1
             return WINDOW
         self._used += 1
+        self.served += 1
         return 0
 
     def headers(self) -> dict[str, str]:

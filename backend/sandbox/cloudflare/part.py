@@ -71,7 +71,12 @@ class CloudflarePart:
         return [
             Route("/settings", self._settings, methods=["GET", "POST"]),
             Route("/zones", self._everything),
+            Route("/requests", self._requests),
         ]
+
+    async def _requests(self, _: Request) -> JSONResponse:
+        """How many were served since the start, and how many the limiter sent away."""
+        return JSONResponse({"served": self.limits.served, "refused": self.limits.refused})
 
     def _guarded(self, handler: Handler) -> Handler:
         """Limits, then the token, then the work; every refusal in the envelope."""

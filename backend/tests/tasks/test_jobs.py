@@ -317,3 +317,22 @@ def test_two_beats_at_once() -> None:
 
 def test_unknown_jobs_are_nobodys() -> None:
     assert jobs.run(uuid4(), {}) is None
+
+
+def test_waiting_for_room_is_no_failure(travel: Callable[..., None]) -> None:
+    full = errors.ProviderUnavailable(provider="X", reason="our own rate limit", retry_after=60)
+
+    def no_room(_: object) -> None:
+        raise full
+
+    job_id = make_job()
+    for _ in range(jobs.MAX_ATTEMPTS + 5):
+        before = clock.now()
+        assert jobs.run(job_id, {TASK: no_room}) == JobState.WAITING
+        job = job_of(job_id)
+        assert (job.attempts, job.deliveries) == (0, 0)
+        # After the wait, and not all at once.
+        assert timedelta(seconds=60) <= job.next_try_at - before <= timedelta(seconds=125)
+        with transaction(tenant=ALL_TENANTS) as db:
+            db.execute(update(Job).values(state=JobState.SENT))
+    assert alerts() == []
