@@ -27,13 +27,9 @@ MARK = "DNS: "
 
 
 def due(db: Session) -> list[Domain]:
-    """Every name that sends and whose zone we hold, of all tenants."""
+    """Every name that sends, of all tenants: those whose zone we hold, and those set by hand."""
     return list(
-        db.scalars(
-            select(Domain)
-            .where(Domain.status == DomainStatus.ACTIVE, Domain.cloudflare_zone_id.is_not(None))
-            .order_by(Domain.id)
-        )
+        db.scalars(select(Domain).where(Domain.status == DomainStatus.ACTIVE).order_by(Domain.id))
     )
 
 
@@ -60,7 +56,10 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
     providers = providers or ports.current()
     domain = domain_steps.lock(domain_id, db)
     zone_id = domain.cloudflare_zone_id
-    if domain.status != DomainStatus.ACTIVE or zone_id is None:
+    if domain.status != DomainStatus.ACTIVE:
+        return
+    if zone_id is None:
+        _look_at_theirs(domain, providers, db)
         return
     records = domain_setup.wanted_records(domain, providers.platform, db)
     if _plan(domain, records):
@@ -89,6 +88,23 @@ def look(domain_id: UUID, db: Session, *, providers: ports.Providers | None = No
         )
         return
     _tell(domain, _words(wrong), db)
+
+
+def _look_at_theirs(domain: Domain, providers: ports.Providers, db: Session) -> None:
+    """Records that their owner sets by hand: only they can cure them, so they are told."""
+    signing = f"{domain.dkim_selector}._domainkey."
+    records = [
+        record
+        for record in domain_setup.planned(domain)
+        # A key that is about to be used is asked for by its own letter.
+        if record.purpose != "dkim" or record.name.startswith(signing)
+    ]
+    verdicts = domain_views.inspect_or_wait(records, providers.resolver)
+    wrong = [verdict for verdict in verdicts if dns_views.differs(verdict)]
+    if wrong:
+        _tell(domain, _words(wrong), db)
+    else:
+        _cured(domain, db)
 
 
 def set_dmarc_policy(domain: Domain, policy: str, db: Session) -> None:

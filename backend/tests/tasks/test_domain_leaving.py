@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -26,9 +28,10 @@ from app.database.models import (
     Tenant,
 )
 from app.database.session import ALL_TENANTS, transaction
+from app.integrations import ports
 from app.services import domain_leaving, domain_renewal, domain_transfer
 from app.tasks import billing_tasks, domain_tasks  # noqa: F401  # Registers tasks.
-from tests.fakes import FakeWorld, away, refused
+from tests.fakes import FakeRegistrar, FakeWorld, away, refused
 from tests.fixtures.chain import (
     NAME,
     Live,
@@ -42,6 +45,8 @@ from tests.fixtures.chain import (
     until_the_end,
 )
 from tests.fixtures.relay import add_inbox
+
+Make = Callable[..., Any]
 
 
 def delete(domain_id: UUID, **options: Any) -> None:
@@ -346,10 +351,6 @@ def test_servers_that_say_nothing_change_nothing(
 def test_a_name_is_looked_after_by_the_registrar_that_holds_it(
     outside: FakeWorld, renewable: UUID, travel: Travel, live: Live
 ) -> None:
-    from dataclasses import replace
-
-    from app.integrations import ports
-    from tests.fakes import FakeRegistrar
 
     # Names are bought elsewhere from now on.
     chosen = FakeRegistrar(outside.accidents, name="porkbun")
@@ -369,3 +370,37 @@ def test_the_day_of_a_transfer_is_kept(renewable: UUID, travel: Travel) -> None:
     travel(days=61)
     begun = transfer(renewable)
     assert clock.now() - begun.since < timedelta(minutes=1)
+
+
+# Records set by hand ----------------------------------------------------------------------------
+
+
+def test_records_set_by_hand_that_change_are_told_and_never_touched(
+    outside: FakeWorld, make_tenant: Make, settle: Settle
+) -> None:
+    from tests.tasks.test_domain_connection import Table, active
+
+    table = Table()
+    ports.install(replace(outside.providers, resolver=table))
+    with transaction(tenant=ALL_TENANTS) as db:
+        tenant_id = make_tenant(db).id
+    made = active(table, settle, tenant_id)
+    look(made, settle)
+    assert domain_of(made).failure is None
+    mx = next(
+        key for key in table.answers if key[0] == "MX" and key[1] == domain_of(made).domain_name
+    )
+    right = table.answers[mx]
+    table.answers[mx] = ["10 mx.elsewhere.test"]
+    look(made, settle)
+    failure = domain_of(made).failure or ""
+    assert "mx.elsewhere.test" in failure
+    assert called() == []
+    for _ in range(3):
+        look(made, settle)
+    # Once for each cause.
+    assert called() == ["domain_dns_differs"]
+    table.answers[mx] = right
+    look(made, settle)
+    assert domain_of(made).failure is None
+    assert outside.accidents.calls["apply"] == 0
