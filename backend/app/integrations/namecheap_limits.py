@@ -24,8 +24,9 @@ def _kept(calls: int) -> int:
 
 
 # The moments of past calls in one sorted set: a window is full while its n-th newest call lies
-# inside. Each is a second longer than at the provider, which counts a call when it arrives: later than
-# we do. All windows are looked at before the call is noted, in one step no other process splits.
+# inside. Each is a second longer than at the provider, which counts a call when it arrives: later
+# than we do. All windows are looked at before the call is noted, in one step no other process
+# splits.
 _SCRIPT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
