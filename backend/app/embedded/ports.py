@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from contextlib import ExitStack
 
 HOST = "127.0.0.1"
+
+OURS = range(20_000, 32_000)
+"""Below the ports that systems give to outgoing connections (32768 and up, on macOS 49152): one of
+those that is free now may be somebody's a moment later."""
 
 
 def is_free(port: int, *, udp: bool = False) -> bool:
@@ -28,8 +33,8 @@ def free_ports(count: int, *, udp: bool = False) -> list[int]:
         while len(found) < count:
             with ExitStack() as attempt:
                 try:
-                    port = _bind(0, attempt, udp=udp)
-                except OSError:  # The number was free for TCP but not for UDP.
+                    port = _bind(random.choice(OURS), attempt, udp=udp)  # No secret.
+                except OSError:  # Somebody's, or free for TCP but not for UDP.
                     continue
                 found.append(port)
                 held.enter_context(attempt.pop_all())
