@@ -58,7 +58,7 @@ class Catalog:
     def _sheet(self, action: str, **only: str) -> Sheet:
         return self._wire.ask(
             "namecheap.users.getPricing",
-            _prices,
+            lambda root: _prices(root, action),
             ProductType="DOMAIN",
             ProductCategory="DOMAINS",
             ActionName=action,
@@ -84,13 +84,20 @@ class Catalog:
         return value
 
 
-def _prices(root: Element) -> Sheet:
+def _prices(root: Element, action: str) -> Sheet:
+    """Those of one action: an answer may hold a category for each, the same endings in all."""
+    asked = [
+        category
+        for category in xml.elements(root, "ProductCategory")
+        if xml.attribute(category, "Name").lower() == action.lower()
+    ]
     return {
         xml.attribute(product, "Name").lower(): {
             xml.attribute(price, "Duration"): _total(price)
             for price in xml.elements(product, "Price")
         }
-        for product in xml.elements(root, "Product")
+        for part in asked or [root]
+        for product in xml.elements(part, "Product")
     }
 
 

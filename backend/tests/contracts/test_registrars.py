@@ -273,3 +273,26 @@ def test_the_key_is_told_to_nobody_and_stands_in_no_address(
         assert SECRET not in told
     assert len(scripted.asked) == 3
     assert not any(SECRET in path or "elsewhere" in path for _, path, _, _ in scripted.asked)
+
+
+def test_a_price_list_with_all_actions_gives_the_one_that_was_asked() -> None:
+    """As the provider answers some accounts: the same endings in a category for each action."""
+    from xml.etree.ElementTree import fromstring
+
+    from app.integrations.namecheap_catalog import _prices
+
+    def category(name: str, price: str) -> str:
+        return (
+            f'<ProductCategory Name="{name}"><Product Name="com"><Price Duration="1"'
+            f' Price="{price}" YourPrice="{price}" Currency="USD"/></Product></ProductCategory>'
+        )
+
+    prices = {"register": "8.88", "renew": "14.98", "reactivate": "94.98", "transfer": "9.58"}
+    root = fromstring(
+        "<R><ProductType>" + "".join(map(category, prices, prices.values())) + "</ProductType></R>"
+    )
+    assert _prices(root, "RENEW") == {"com": {"1": 1498}}
+    assert _prices(root, "REACTIVATE") == {"com": {"1": 9498}}
+    # Without a category of that name, as with a promotion, there is only one list.
+    single = fromstring("<R>" + category("special", "5.00") + "</R>")
+    assert _prices(single, "REGISTER") == {"com": {"1": 500}}
