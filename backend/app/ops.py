@@ -82,19 +82,25 @@ def domains(
     renew: Annotated[
         str | None, typer.Option(help="Ask the card for this name's next year now.")
     ] = None,
+    restore: Annotated[
+        str | None, typer.Option(help="Have this deleted name back for its tenant.")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Names whose end is near or just past, the nearest first; exit 1 when one is over."""
+    """Names whose end is near or past, and names that leave; exit 1 when one is over."""
     from app import wiring
     from app.database.session import ALL_TENANTS, transaction
-    from app.services import domain_life, domain_renewal
+    from app.services import domain_leaving, domain_life, domain_renewal
 
     wiring.boot()
     _act_from_a_shell()
     with transaction(tenant=ALL_TENANTS) as db:
         asked = None if renew is None else domain_renewal.ask_now(renew, db)
-        found = domain_life.overview(db)
-    show({"ending": found, **({} if asked is None else {"asked": str(asked)})}, as_json)
+        back = None if restore is None else domain_leaving.restore_by_name(restore, db)
+        found, leaving = domain_life.overview(db), domain_leaving.overview(db)
+    done = {"asked": asked, "restored": back}
+    told = {name: str(id_) for name, id_ in done.items() if id_ is not None}
+    show({"ending": found, "leaving": leaving, **told}, as_json)
     raise typer.Exit(1 if any(row["days_left"] == 0 for row in found) else 0)
 
 

@@ -128,6 +128,44 @@ def restore(domain: Domain, db: Session, *, providers: ports.Providers | None = 
     return domain
 
 
+def restore_by_name(domain_name: str, db: Session) -> UUID:
+    """What an operator does for a tenant; raises NotFound when no such name was deleted."""
+    found = db.scalars(
+        select(Domain)
+        .where(Domain.domain_name == domain_name.lower(), Domain.status == DomainStatus.DELETED)
+        .order_by(Domain.updated_at.desc())
+        .limit(1)
+    ).one_or_none()
+    if found is None:
+        raise errors.NotFound(resource="deleted domain")
+    return restore(found, db).id
+
+
+def overview(db: Session) -> list[dict[str, object]]:
+    """Names on their way out, for operators; expects a session that sees all tenants."""
+    rows = db.scalars(
+        select(Domain)
+        .where(
+            Domain.transfer_out_at.is_not(None)
+            | ((Domain.status == DomainStatus.DELETED) & Domain.cloudflare_zone_id.is_not(None))
+        )
+        .order_by(Domain.updated_at)
+    )
+    return [
+        {
+            "domain": domain.domain_name,
+            "domain_id": str(domain.id),
+            "tenant_id": str(domain.tenant_id),
+            "status": str(domain.status),
+            "transfer_since": domain.transfer_out_at and domain.transfer_out_at.isoformat(),
+            "records_until": None
+            if domain.status != DomainStatus.DELETED
+            else (domain.updated_at + KEEP_RECORDS).isoformat(),
+        }
+        for domain in rows
+    ]
+
+
 # What is left in DNS ----------------------------------------------------------------------------
 
 

@@ -96,12 +96,17 @@ def test_a_deleted_name_falls_silent_and_its_zone_goes_later(
     assert domains_count(renewable) == 0
     delete(renewable)
     assert domains_count(renewable) == 0
+    with transaction(tenant=ALL_TENANTS) as db:
+        (leaving,) = domain_leaving.overview(db)
+    assert (leaving["domain"], leaving["status"]) == (NAME, "deleted")
     live(6)
     # Mail under way is still verified by what stands there.
     assert outside.dns.zones[NAME].id == domain.cloudflare_zone_id
     live(2)
     assert outside.dns.zones == {}
     assert domain_of(renewable).cloudflare_zone_id is None
+    with transaction(tenant=ALL_TENANTS) as db:
+        assert domain_leaving.overview(db) == []
     assert_sound()
 
 
@@ -110,7 +115,10 @@ def test_it_is_had_back_and_set_up_anew(
 ) -> None:
     delete(renewable)
     live(9)
-    restore(renewable)
+    with transaction(tenant=ALL_TENANTS) as db:
+        assert domain_leaving.restore_by_name(NAME.upper(), db) == renewable
+    with transaction(tenant=ALL_TENANTS) as db, pytest.raises(errors.NotFound):
+        domain_leaving.restore_by_name(NAME, db)
     assert domains_count(renewable) == 1
     settle(hours=1)
     domain = domain_of(renewable)
