@@ -42,7 +42,7 @@ def asked(*words: str) -> dict[str, Any]:
 
 
 def test_names_that_end_are_listed(world: Running) -> None:
-    assert asked("ops", "domains") == {"ending": []}
+    assert asked("ops", "domains") == {"ending": [], "leaving": []}
 
 
 def test_claims_are_listed_and_looked_for(world: Running) -> None:

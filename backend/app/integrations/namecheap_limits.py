@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from typing import ClassVar
 from uuid import uuid4
 
 from redis import Redis
@@ -46,6 +47,9 @@ return 0
 class RateLimit:
     """`take()` before each call."""
 
+    patience: ClassVar[float] = 5.0
+    """Seconds for which a call waits for room before it is put off."""
+
     def __init__(
         self,
         redis: Redis,
@@ -62,13 +66,13 @@ class RateLimit:
             for number in (seconds, max(1, calls - _kept(calls)))
         ]
 
-    def take(self, *, patience: float = 5.0, reserve: bool = False) -> None:
+    def take(self, *, patience: float | None = None, reserve: bool = False) -> None:
         """Wait up to `patience` seconds for room. Raises ProviderUnavailable when there is none.
 
         With `reserve` a part of each window is left to others: searches must not hold up orders.
         Without Redis the call goes ahead: the provider's own limiter answers before it acts.
         """
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + (self.patience if patience is None else patience)
         windows = self._searching if reserve else self._windows
         while True:
             try:
