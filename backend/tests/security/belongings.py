@@ -28,12 +28,9 @@ from app.database.models import (
     Dispute,
     DKIMKey,
     Domain,
-    DomainConnection,
     DomainDay,
     DomainPurchase,
-    DomainStanding,
     DomainStatus,
-    DomainStep,
     IdempotencyRecord,
     Inbox,
     InboxDay,
@@ -42,7 +39,6 @@ from app.database.models import (
     Invoice,
     MailToken,
     NoticeKind,
-    OperationState,
     PaymentMethod,
     ProviderDay,
     Provision,
@@ -51,9 +47,7 @@ from app.database.models import (
     RefreshToken,
     Refund,
     Registrant,
-    RegistrarOperation,
     Role,
-    StepName,
     Suppression,
     SuspensionReason,
     Tenant,
@@ -73,6 +67,7 @@ from app.services.inbox_batch import password_context
 from app.services.registrant_service import contact_context
 from app.services.webhook_delivery import secret_context
 from app.utils import security
+from tests.security.names import rows_of_a_name
 
 PASSWORD = "correct horse battery"
 FIRST_DAY = warmup.Inputs(
@@ -394,17 +389,11 @@ def extras(tenant_id: UUID, db: Session) -> None:
     """Rows that no id of the API names, but that belong to the tenant."""
     domain_id, inbox_id = domain(tenant_id, db), inbox(tenant_id, db)
     user_id, later = user(tenant_id, db), clock.now() + timedelta(hours=1)
-    brought = {"domain_id": domain_id, "dns": "manual", "token": "x", "next_look_at": later}
     # A day's events have a table of their own.
     today = {"day": clock.now().date()}
     db.execute(text("SELECT make_delivery_days(ARRAY[CAST(:day AS date)])"), today)
     rows: list[tuple[type[Any], dict[str, Any]]] = [
-        (DomainStep, {"domain_id": domain_id, "name": StepName.PAYMENT}),
-        (DomainConnection, brought),
-        (
-            RegistrarOperation,
-            {"domain_id": domain_id, "domain_name": "x.com", "state": OperationState.DONE},
-        ),
+        *rows_of_a_name(domain_id),
         (InboxDay, {"inbox_id": inbox_id, "domain_id": domain_id, "day": date(2026, 1, 1)}),
         (DomainDay, {"domain_id": domain_id, "day": date(2026, 1, 1)}),
         (ProviderDay, {"domain_id": domain_id, "day": date(2026, 1, 1), "provider": "google"}),
@@ -430,16 +419,6 @@ def extras(tenant_id: UUID, db: Session) -> None:
                 "recipient": "x@walk.test",
                 "verified": True,
                 "received_at": clock.now(),
-            },
-        ),
-        (
-            DomainStanding,
-            {
-                "domain_id": domain_id,
-                "zone": "dbl.test",
-                "state": "clear",
-                "since": clock.now(),
-                "tried_at": clock.now(),
             },
         ),
         (
