@@ -27,6 +27,9 @@ BUYING = httpx.Timeout(90.0, connect=5.0)
 TRIES = 3
 """How often a command is given that the limiter turned away, which proves that nothing was done."""
 
+TURNED_AWAY_FOR = 60
+"""Seconds to leave the limiter alone after that: its shortest window."""
+
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -87,7 +90,9 @@ class Wire:
                     self._limit.take(reserve=reserve)
                     root = self._exchange(command, params, timeout, lost)
         except _TurnedAway:
-            raise ProviderUnavailable(provider=PROVIDER, reason="rate limit") from None
+            raise ProviderUnavailable(
+                provider=PROVIDER, reason="rate limit", retry_after=TURNED_AWAY_FOR
+            ) from None
         return self._understood(root, read, lost)
 
     def _exchange(

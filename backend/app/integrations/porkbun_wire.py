@@ -78,8 +78,8 @@ class Wire:
         except httpx.HTTPError as error:
             raise lost(provider=PROVIDER, reason=type(error).__name__) from None
         if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
-            # The limiter stands before everything else.
-            raise ProviderUnavailable(provider=PROVIDER, reason="rate limit")
+            # The limiter stands before everything else; its windows are of ten seconds.
+            raise ProviderUnavailable(provider=PROVIDER, reason="rate limit", retry_after=10)
         if answer.status_code >= 500 or answer.is_redirect:
             raise lost(provider=PROVIDER, reason=f"HTTP {answer.status_code}")
         return self._understood(text, lost)

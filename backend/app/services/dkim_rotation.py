@@ -40,12 +40,22 @@ OWNER_SECONDS = 900.0
 def request(domain_id: UUID, db: Session, *, leaked: bool = False) -> DKIMRotation:
     """Begin to replace the key that a name signs with.
 
-    Raises NotFound, and Conflict for a name that does not send yet or whose key is being replaced.
+    A leaked key that is being replaced already is ended by that rotation as soon as the new one
+    signs. Raises NotFound, and Conflict for a name that does not send yet or whose key is being
+    replaced.
     """
     domain = domain_steps.lock(domain_id, db)
     if domain.status != DomainStatus.ACTIVE or domain.dkim_selector is None:
         raise errors.Conflict("Only the key of an active domain can be replaced.")
     running = dkim_keys.rotation_of(domain, db)
+    if running is not None and leaked and running.stage in (Stage.PUBLISHING, Stage.KEEPING):
+        # The key that is on its way out is in other hands: it is not waited for any longer.
+        running.leaked = True
+        _note(domain, running, "dkim_key_leaked", db)
+        outbox.record(
+            db, events.DKIMRotationBegun(tenant_id=domain.tenant_id, rotation_id=running.id)
+        )
+        return running
     if running is not None:
         raise errors.Conflict(
             "The key of this domain is being replaced already.", rotation_id=str(running.id)

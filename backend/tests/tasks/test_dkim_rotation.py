@@ -105,8 +105,8 @@ def test_from_one_key_to_the_next(
     assert (rotation_of(rotation).stage, signs(outside)) == ("done", new)
     assert look_for_drift(domain_id, outside) == 0
     with transaction(tenant=ALL_TENANTS) as db:
-        found = select(AuditLog.action).where(AuditLog.resource_id == domain_id)
-        deeds = db.scalars(found.order_by(AuditLog.seq)).all()
+        trail = select(AuditLog.action).where(AuditLog.resource_id == domain_id)
+        deeds = db.scalars(trail.order_by(AuditLog.seq)).all()
     assert [deed for deed in deeds if "dkim" in deed] == [
         "dkim_rotation_requested",
         "dkim_key_switched",
@@ -201,6 +201,35 @@ def test_a_leaked_key_is_ended_at_once(outside: FakeWorld, domain_id: UUID, drai
     drain(due_too=True)
     drain(due_too=True)
     assert published(outside) == {old: False, rotation_of(rotation).new_selector: True}
+
+
+def test_a_key_that_leaks_while_it_is_kept_is_ended_at_once(
+    outside: FakeWorld, domain_id: UUID, drain: Drain
+) -> None:
+    old = signs(outside)
+    rotation = request(domain_id)
+    drain()
+    assert rotation_of(rotation).stage == "keeping"
+    assert request(domain_id, leaked=True) == rotation
+    drain(due_too=True)
+    assert published(outside) == {old: False, rotation_of(rotation).new_selector: True}
+    assert private_keys(domain_id)[old] is False
+    with pytest.raises(errors.Conflict, match="being replaced"):
+        request(domain_id, leaked=True)
+
+
+def test_a_new_key_that_leaks_is_left_for_the_old_one(
+    outside: FakeWorld, domain_id: UUID, drain: Drain
+) -> None:
+    old = signs(outside)
+    rotation = request(domain_id)
+    new = rotation_of(rotation).new_selector
+    drain()
+    undo(rotation)
+    request(domain_id, leaked=True)
+    drain(due_too=True)
+    assert signs(outside) == old
+    assert published(outside) == {old: True, new: False}
 
 
 def test_the_owner_of_a_zone_is_told_what_to_publish(
