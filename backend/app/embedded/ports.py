@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import socket
 from contextlib import ExitStack
 
@@ -33,7 +33,7 @@ def free_ports(count: int, *, udp: bool = False) -> list[int]:
         while len(found) < count:
             with ExitStack() as attempt:
                 try:
-                    port = _bind(random.choice(OURS), attempt, udp=udp)  # No secret.
+                    port = _bind(secrets.choice(OURS), attempt, udp=udp)
                 except OSError:  # Somebody's, or free for TCP but not for UDP.
                     continue
                 found.append(port)
