@@ -155,16 +155,23 @@ def _finish(db: Session, job_id: UUID, again: Again | None) -> JobState:
     return job.state
 
 
+LONGEST_SPREAD = 600.0
+"""Seconds by which those who wait for the same room are spread at most."""
+
+
 def _waits(job_id: UUID, why: str, seconds: float) -> JobState:
     """There is no room with a provider yet: no failure of the job's, and no end of its patience.
 
-    Many wait for the same room; they come back one after the other, not all at once.
+    Many wait for the same room; they come back one after the other, and the rarer the longer they
+    have waited: what was just asked for finds room first.
     """
     with transaction(tenant=ALL_TENANTS) as db:
         job = db.get_one(Job, job_id, with_for_update=True)
         job.deliveries, job.last_error = 0, why[:1000]
         job.state = JobState.WAITING
-        spread = random.uniform(0.0, min(max(seconds, 1.0), 120.0))  # noqa: S311  # No secret here.
+        waited = (clock.now() - job.created_at).total_seconds()
+        most = min(max(seconds, waited / 5, 1.0), LONGEST_SPREAD)
+        spread = random.uniform(0.0, most)  # noqa: S311  # No secret here.
         job.next_try_at = clock.now() + timedelta(seconds=seconds + spread)
         return job.state
 
