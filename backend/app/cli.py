@@ -130,22 +130,24 @@ def api(
         int, typer.Option(help="Seconds that requests may take to end on SIGTERM.", min=0)
     ] = 10,
 ) -> None:
-    """Serve HTTP."""
+    """Serve HTTP; with INTERNAL_PORT, nodes and Prometheus on a listener of their own."""
     if workers > 1:
         _count_together()
-    import uvicorn
-
-    from app import wiring
+    from app import serving, wiring
     from app.config import get_settings
 
-    uvicorn.run(
-        "app.main:app",
-        host=host,
-        port=port,
-        workers=workers,
-        timeout_graceful_shutdown=grace,
-        **wiring.build_server_options(get_settings()),
-    )
+    settings = get_settings()
+    try:
+        serving.serve(
+            host=host,
+            port=port,
+            internal_port=settings.internal_port,
+            workers=workers,
+            grace=grace,
+            options=wiring.build_server_options(settings),
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @cli.command()

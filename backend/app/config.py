@@ -168,6 +168,8 @@ class Settings(_Group):
     cors_origins: CommaList = Field(default=[])
     forwarded_allow_ips: CommaList = Field(default=[])
     max_body_bytes: int = 1_048_576
+    # Where nodes and Prometheus ask, on a listener that is not public; 0: on the public one.
+    internal_port: int = Field(default=0, ge=0, le=65_535)
     mta_token: SecretStr = SecretStr(_DEV_SECRET)
     mail_zone: str = "mta.inboxgrove.test"
     # Optional records of every domain; what they need of the deployment is in docs/domains.md.

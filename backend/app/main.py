@@ -42,6 +42,7 @@ from app.database.session import engine
 from app.integrations import ports
 from app.middleware import error_handler
 from app.middleware.auth import AuthMiddleware
+from app.middleware.doors import DoorsMiddleware
 from app.middleware.error_handler import ErrorMiddleware
 from app.middleware.headers import AllowListCORS, SecurityHeadersMiddleware
 from app.middleware.intake import IntakeMiddleware
@@ -118,6 +119,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         ),
         Middleware(RateLimitMiddleware),
         Middleware(ErrorMiddleware),
+        Middleware(DoorsMiddleware, internal_port=settings.internal_port),
         Middleware(
             IntakeMiddleware,
             allowed_hosts=settings.allowed_hosts,
