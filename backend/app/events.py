@@ -344,6 +344,11 @@ class ScoresDue(Event):
 
 
 @dataclass(frozen=True)
+class UsageDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
 class MailPlaneCheckDue(Event):
     pass
 

@@ -30,6 +30,7 @@ from app.api.v1 import (
     health,
     infrastructure,
     nodes,
+    notifications,
     passwords,
     team,
     two_factor,
@@ -148,7 +149,7 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
-    people = (auth, passwords, two_factor, team, api_keys, data_export)
+    people = (auth, passwords, two_factor, notifications, team, api_keys, data_export)
     names = (dkim, domain_connections, domain_leaving, domain_renewals, domains)
     mail = (infrastructure, warmup, analytics, health, webhook_endpoints)
     for area in (*people, billing, *names, *mail, decisions, audit_log, admin, nodes):

@@ -106,6 +106,17 @@ EXAMPLES: dict[str, Callable[[], mails.Mail]] = {
         name="ig202612._domainkey.fern.com",
         record="v=DKIM1; k=rsa; p=MIIB…",
     ),
+    "limit_near": lambda: mails.limit_near(
+        company=_COMPANY, what="inboxes", used=92, limit=100, link=_LINK
+    ),
+    "domain_listed": lambda: mails.domain_listed(
+        company=_COMPANY,
+        domain="fern.com",
+        blocklist="dbl.example.org",
+        answer="127.0.1.2",
+        minutes=60,
+        link=_LINK,
+    ),
     "alert": lambda: mails.alert(
         kind="job_dead", fact="01a2…", message="domains.register was given up.", tenant_id="01a2…"
     ),

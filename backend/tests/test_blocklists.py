@@ -13,7 +13,14 @@ from sqlalchemy import select
 from app import events
 from app.config import BlocklistSettings, Settings
 from app.database import outbox
-from app.database.models import AuditLog, Decision, OperatorAlert, Tenant
+from app.database.models import (
+    AuditLog,
+    BillingNotice,
+    Decision,
+    NoticeKind,
+    OperatorAlert,
+    Tenant,
+)
 from app.database.session import ALL_TENANTS, transaction
 from app.integrations import ports
 from app.rules.blocklists import Kind, blocklist
@@ -110,6 +117,11 @@ def test_a_listing_is_believed_at_the_second_look(watched: Watched) -> None:
     seen = watched.standing()
     assert (seen["state"], seen["codes"], seen["confirmed_at"]) == ("listed", "127.0.0.2", None)
     assert not watched.stopped
+    with transaction(tenant=ALL_TENANTS) as db:
+        (warning,) = db.scalars(
+            select(BillingNotice.details).where(BillingNotice.kind == NoticeKind.DOMAIN_LISTED)
+        )
+    assert (warning["domain_name"], warning["list"]) == (watched.name, "dbl.test")
     watched.look()
     assert watched.stopped
     (decision,) = decisions()

@@ -12,7 +12,13 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database import audit
-from app.database.models import AddressStanding, DomainStanding, SuspensionReason, Tenant
+from app.database.models import (
+    AddressStanding,
+    DomainStanding,
+    NoticeKind,
+    SuspensionReason,
+    Tenant,
+)
 from app.database.queries import standings
 from app.integrations import dnsbl, ports
 from app.integrations.dnsbl import Asked
@@ -85,6 +91,18 @@ def _note_domains(
             if change is not None:
                 changes = {"list": [None, of.name], "state": list(change)}
                 audit.write(db, tenant_id, "domain_standing_changed", "domain", domain_id, changes)
+            believed = answers[of.name, name].trouble is None
+            if believed and change is not None and change[1] == State.LISTED.value:
+                notices.owe(
+                    db,
+                    tenant_id,
+                    NoticeKind.DOMAIN_LISTED,
+                    f"{name[:60]} {of.name} {now.isoformat()}",
+                    domain_name=name,
+                    list=of.name,
+                    answer=answers[of.name, name].codes,
+                    minutes=int(blocklists.CONFIRM_AFTER.total_seconds() // 60),
+                )
     db.flush()  # The judgement looks at what was just written down.
     _judge(db, tenant_id, dict(domains))
 

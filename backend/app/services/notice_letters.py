@@ -197,6 +197,22 @@ def _dkim_record_needed(it: _About) -> Mail:
     )
 
 
+def _limit_near(it: _About) -> Mail:
+    what, used, limit = it.known["what"], it.known["used"], it.known["limit"]
+    return mails.limit_near(company=it.company, what=what, used=used, limit=limit, link=it.billing)
+
+
+def _domain_listed(it: _About) -> Mail:
+    return mails.domain_listed(
+        company=it.company,
+        domain=it.known["domain_name"],
+        blocklist=it.known["list"],
+        answer=it.known["answer"],
+        minutes=it.known["minutes"],
+        link=it.decisions,
+    )
+
+
 _WRITERS: dict[NoticeKind, Callable[[_About], Mail]] = {
     NoticeKind.RECEIPT: _receipt,
     NoticeKind.PURCHASE_RECEIPT: _receipt,
@@ -218,4 +234,6 @@ _WRITERS: dict[NoticeKind, Callable[[_About], Mail]] = {
     NoticeKind.DOMAIN_TRANSFER: _domain_transfer,
     NoticeKind.DOMAIN_RENEWAL_FAILED: _domain_renewal_failed,
     NoticeKind.DKIM_RECORD_NEEDED: _dkim_record_needed,
+    NoticeKind.LIMIT_NEAR: _limit_near,
+    NoticeKind.DOMAIN_LISTED: _domain_listed,
 }

@@ -11,7 +11,7 @@ from app import clock, events
 from app.database import outbox
 from app.database.models import BillingNotice, NoticeKind, OperatorAlert, Tenant, new_id
 from app.integrations import ports
-from app.services import notice_letters
+from app.services import notice_letters, notification_choices
 from app.utils import email_service, monitoring
 
 
@@ -38,20 +38,21 @@ def owe(
 
 
 def send(notice_id: UUID, db: Session, *, providers: ports.Providers | None = None) -> None:
-    """Send a message that is owed; a repeat carries the same Message-ID."""
+    """Send a message that is owed to whom it concerns; a repeat carries the same Message-IDs."""
     providers = providers or ports.current()
     notice = db.get(BillingNotice, notice_id, with_for_update=True)
     if notice is None or notice.sent_at is not None:
         return
     tenant = db.get_one(Tenant, notice.tenant_id)
     mail = notice_letters.write(notice, tenant, providers.platform)
-    providers.mailer.send(
-        to=tenant.company_email,
-        subject=mail.subject,
-        text=mail.text,
-        html=mail.html,
-        key=f"billing-{notice.id}",
-    )
+    for user_id, address in notification_choices.recipients(tenant, notice.kind, db):
+        providers.mailer.send(
+            to=address,
+            subject=mail.subject,
+            text=mail.text,
+            html=mail.html,
+            key=f"billing-{notice.id}" + (f"-{user_id}" if user_id else ""),
+        )
     notice.sent_at = clock.now()
 
 

@@ -14,6 +14,7 @@ from app.services import complaints
 from app.services.abuse_service import AbuseService
 from app.services.health_service import HealthService
 from app.services.listing_service import ListingService
+from app.services.usage_service import UsageService
 from app.services.warmup_service import WarmupService
 from app.tasks.jobs import Again, task
 
@@ -44,6 +45,12 @@ def plan_scores(db: Session) -> None:
 def score_inboxes(db: Session, tenant_id: UUID) -> None:
     """Store the present health of every inbox of a tenant."""
     HealthService.refresh(tenant_id, db)
+
+
+@task("health.look_at_usage")
+def look_at_usage(db: Session) -> None:
+    """Tell tenants that use nine tenths of a limit of their plan."""
+    UsageService.look(db)
 
 
 @task("health.plan_warmup")

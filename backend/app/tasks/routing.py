@@ -77,6 +77,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.AbuseCheckDue: ("health.check_abuse",),
         e.BlocklistsDue: ("health.ask_blocklists",),
         e.ScoresDue: ("health.plan_scores",),
+        e.UsageDue: ("health.look_at_usage",),
         e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.DirectoryCheckDue: ("monitoring.compare_directory",),

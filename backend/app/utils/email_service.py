@@ -369,6 +369,30 @@ def dkim_record_needed(*, company: str, domain: str, name: str, record: str) -> 
     )
 
 
+def limit_near(*, company: str, what: str, used: int, limit: int, link: str) -> Mail:
+    """Says that a limit of the plan is nearly used up."""
+    subject = f"{used} of {limit} {what} are used"
+    return _render(
+        "limit_near", subject, company=company, what=what, used=used, limit=limit, link=link
+    )
+
+
+def domain_listed(
+    *, company: str, domain: str, blocklist: str, answer: str, minutes: int, link: str
+) -> Mail:
+    """Says that a blocklist names a domain, before sending is stopped for it."""
+    return _render(
+        "domain_listed",
+        f"{domain} is on a blocklist",
+        company=company,
+        domain=domain,
+        blocklist=blocklist,
+        answer=answer,
+        minutes=minutes,
+        link=link,
+    )
+
+
 def alert(*, kind: str, fact: str, message: str, tenant_id: str) -> Mail:
     """Calls an operator."""
     return _render(

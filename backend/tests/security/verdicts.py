@@ -95,6 +95,8 @@ PEOPLE_ONLY = {
     "GET /auth/api-keys",
     "GET /auth/data-export",
     "GET /auth/sessions",
+    "GET /auth/me/notifications",
+    "PATCH /auth/me/notifications",
     "PATCH /auth/tenant",
     "PATCH /auth/users/{user_id}",
     "POST /auth/2fa/disable",

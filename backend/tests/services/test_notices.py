@@ -52,6 +52,13 @@ DETAILS: dict[NoticeKind, dict[str, Any]] = {
     NoticeKind.DOMAIN_EXPIRED: {"domain_name": "acme-mail.com", "at": "2026-12-01T00:00:00+00:00"},
     NoticeKind.REINSTATED: {"note": None},
     NoticeKind.DKIM_RECORD_NEEDED: {"domain_name": "a.test", "record_name": "b", "record": "c"},
+    NoticeKind.LIMIT_NEAR: {"what": "inboxes", "used": 92, "limit": 100},
+    NoticeKind.DOMAIN_LISTED: {
+        "domain_name": "acme-mail.com",
+        "list": "dbl.test",
+        "answer": "127.0.1.2",
+        "minutes": 60,
+    },
     NoticeKind.APPEAL_ANSWERED: {"state": "upheld", "answer": "The list was bought."},
     NoticeKind.DOMAIN_OWNERSHIP: {"domain_name": "acme-mail.com", "what": "its proof is gone"},
 }

@@ -35,6 +35,8 @@ class NoticeKind(StrEnum):
     DOMAIN_TRANSFER = "domain_transfer"
     DOMAIN_RENEWAL_FAILED = "domain_renewal_failed"
     DKIM_RECORD_NEEDED = "dkim_record_needed"
+    LIMIT_NEAR = "limit_near"
+    DOMAIN_LISTED = "domain_listed"
 
 
 class BillingNotice(TenantOwned, Base):

@@ -132,6 +132,8 @@ class User(TenantOwned, Updated, Base):
     session_version: Mapped[int] = mapped_column(default=1)
     """Part of every access token: raising it cuts all of them at once."""
     last_login_at: Mapped[datetime | None]
+    notifications: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Topics of rules.notifications that this person switched on or off."""
 
 
 class RefreshToken(TenantOwned, Base):
