@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -79,6 +81,23 @@ def test_deliverability_by_everything(paying: Customer, inbox: dict[str, str]) -
     assert report["inbox"]["full_email"] == inbox["email"]
     assert [day["soft_bounced"] for day in report["days"]] == [10, 1]
     assert report["totals"] == by_day["totals"]
+
+
+@pytest.mark.parametrize("by", ["day", "domain", "inbox", "provider"])
+def test_figures_as_a_file(paying: Customer, inbox: dict[str, str], by: str) -> None:
+    told = paying.get("/analytics/deliverability", group_by=by)["groups"]
+    answer = paying.http.get(f"/analytics/deliverability?group_by={by}&format=csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert f"deliverability-{by}-" in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [row[by] for row in rows] == [group["key"] for group in told]
+    for row, group in zip(rows, told, strict=True):
+        for name in ("accepted", "delivered", "soft_bounced", "complained"):
+            assert int(row[name]) == group[name]
+        for name in ("delivery_rate", "complaint_rate"):
+            assert row[name] == ("" if group[name] is None else str(group[name]))
+    days = paying.http.get(f"/analytics/inboxes/{inbox['id']}?format=csv").text
+    assert [row["accepted"] for row in csv.DictReader(io.StringIO(days))] == ["100", "10"]
 
 
 @pytest.mark.parametrize(
