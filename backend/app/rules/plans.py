@@ -14,18 +14,22 @@ class Plan:
     price_cents: int
     inboxes: int
     domains: int
-    daily_sends: int
-    """Messages a day (UTC) over all inboxes."""
     inbox_daily_cap: int
     """Messages a day one inbox may reach when it is warm."""
     api_per_minute: int
     api_per_hour: int
     currency: str = "usd"
 
+    @property
+    def daily_sends(self) -> int:
+        """Messages a day (UTC) over all inboxes: what they may send together, so that the limits
+        which the relay holds for each of them hold this one too."""
+        return self.inboxes * self.inbox_daily_cap
 
-STARTER = Plan("starter", "Starter", 9_700, 100, 10, 5_000, 50, 60, 1_000)
-GROWTH = Plan("growth", "Growth", 29_700, 1_000, 50, 50_000, 50, 180, 5_000)
-ENTERPRISE = Plan("enterprise", "Enterprise", 99_700, 25_000, 500, 1_000_000, 100, 600, 20_000)
+
+STARTER = Plan("starter", "Starter", 9_700, 100, 10, 50, 60, 1_000)
+GROWTH = Plan("growth", "Growth", 29_700, 1_000, 50, 50, 180, 5_000)
+ENTERPRISE = Plan("enterprise", "Enterprise", 99_700, 25_000, 500, 100, 600, 20_000)
 
 PLANS: dict[str, Plan] = {plan.name: plan for plan in (STARTER, GROWTH, ENTERPRISE)}
 """Cheapest first."""
