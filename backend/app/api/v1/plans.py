@@ -11,7 +11,8 @@ from app.rules.plans import Plan
 
 def limits_out(plan: Plan, limits: Limits) -> dict[str, Any]:
     """`limits` are those in force, which during a trial are lower than the plan's."""
-    return {**asdict(plan), "inboxes": limits.inboxes, "domains": limits.domains}
+    told = {**asdict(plan), "daily_sends": plan.daily_sends}
+    return {**told, "inboxes": limits.inboxes, "domains": limits.domains}
 
 
 def plan_out(plan: Plan) -> dict[str, Any]:
