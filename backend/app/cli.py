@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app import commands
+
 if TYPE_CHECKING:
     from app.embedded.stack import Stack
 
 BACKEND = Path(__file__).resolve().parents[1]
-# Everything after the name belongs to the commands of app.ops, which is heavy to import.
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 MetricsPort = Annotated[
     int,
@@ -40,7 +40,6 @@ cli = typer.Typer(
     name="inboxgrove",
     help="Self-hosted e-mail sending infrastructure.",
     no_args_is_help=True,
-    add_completion=False,
 )
 
 
@@ -204,62 +203,24 @@ def migrate() -> None:
     command.upgrade(Config(str(BACKEND / "alembic.ini")), "head")
 
 
-@cli.command(context_settings=PASS_ON)
-def ops(context: typer.Context) -> None:
-    """Look after a running system: reconcile, invariants, outbox, jobs, kill, and more."""
-    _adopt_running_stack()
-    from app.ops import ops_app
-    from app.ops_appeals import appeals_app
-    from app.ops_claims import domain_claims
-    from app.ops_dkim import dkim_app
-    from app.ops_events import replay_events
-    from app.ops_jobs import jobs
-    from app.ops_nodes import nodes_app
-    from app.ops_transfers import transfer_code
+@cli.command()
+def seed(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the account as JSON.")] = False,
+) -> None:
+    """Make a company on the stack that runs here, with domain, inboxes and mail, to look around."""
+    from app.embedded.environment import Choices
+    from app.embedded.stack import STATE_FILE, running_state
 
-    ops_app.command("domain-claims")(domain_claims)
-    ops_app.command("replay-events")(replay_events)
-    ops_app.command()(jobs)
-    ops_app.command("transfer-code")(transfer_code)
-    ops_app.add_typer(appeals_app, name="appeals")
-    ops_app.add_typer(nodes_app, name="nodes")
-    ops_app.add_typer(dkim_app, name="dkim")
-    _pass_on(ops_app, "ops", context.args)
+    data_dir = Choices.read(os.environ, BACKEND).data_dir
+    running = running_state(data_dir)
+    if running is None or not running["ready"]:
+        typer.echo("Nothing runs here to be filled: start `inboxgrove up` first.", err=True)
+        raise typer.Exit(1)
+    command = [sys.executable, "-m", "demo.seed", "--stack", str(data_dir / STATE_FILE)]
+    raise typer.Exit(subprocess.call(command + ["--json"] * as_json, cwd=BACKEND))
 
 
-@cli.command(context_settings=PASS_ON)
-def admin(context: typer.Context) -> None:
-    """Look after the people who run the platform: create-operator, list-operators, and more."""
-    _adopt_running_stack()
-    from app.ops import admin_app
-
-    _pass_on(admin_app, "admin", context.args)
-
-
-@cli.command(context_settings=PASS_ON)
-def billing(context: typer.Context) -> None:
-    """Look after the books: audit, reconcile, replay, refund, alerts."""
-    _adopt_running_stack()
-    from app.ops_billing import billing_app
-
-    _pass_on(billing_app, "billing", context.args)
-
-
-@cli.command(context_settings=PASS_ON)
-def mail(context: typer.Context) -> None:
-    """Look at our own mail to people: preview."""
-    from app.ops_mail import mail_app
-
-    _pass_on(mail_app, "mail", context.args)
-
-
-@cli.command(context_settings=PASS_ON)
-def sandbox(context: typer.Context) -> None:
-    """Move the sandbox's clock: advance --days N."""
-    _adopt_running_stack()
-    from app.ops_billing import sandbox_app
-
-    _pass_on(sandbox_app, "sandbox", context.args)
+commands.install(cli)
 
 
 def _boot(process: str, metrics_port: int, metrics_host: str) -> None:
@@ -289,12 +250,6 @@ def _count_together() -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
     atexit.register(clean)
-
-
-def _pass_on(group: typer.Typer, name: str, arguments: list[str]) -> None:
-    root = typer.Typer(add_completion=False)  # A lone command of a group keeps its name this way.
-    root.add_typer(group, name=name)
-    root(args=[name, *arguments], prog_name="inboxgrove")
 
 
 def _adopt_running_stack() -> None:
@@ -343,7 +298,7 @@ def _print_endpoints(endpoints: dict[str, str]) -> None:
 
 def main() -> None:
     """The entry point of the `inboxgrove` command."""
-    cli()
+    cli(prog_name="inboxgrove")
 
 
 if __name__ == "__main__":

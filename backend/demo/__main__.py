@@ -29,7 +29,7 @@ def main() -> int:
     # A log file or a pipe has no width of its own.
     console = Console(width=None if sys.stdout.isatty() else 120)
     stack = json.loads(arguments.stack.read_text())
-    addresses = _addresses(stack["endpoints"])
+    addresses = addresses_of(stack["endpoints"])
     operator = _make_operator(stack["environment"])
     journey = Journey(addresses, operator, arguments.stack.parent / "demo", console)
     began = time.monotonic()
@@ -49,7 +49,7 @@ def main() -> int:
     return 0
 
 
-def _addresses(endpoints: dict[str, str]) -> Addresses:
+def addresses_of(endpoints: dict[str, str]) -> Addresses:
     host, _, port = endpoints["submission"].rpartition(":")
     return Addresses(
         api_url=endpoints["api"],

@@ -46,7 +46,7 @@ class Outcome:
 
 class Journey:
     def __init__(
-        self, addresses: Addresses, operator: Operator, folder: Path, console: Console
+        self, addresses: Addresses, operator: Operator | None, folder: Path, console: Console
     ) -> None:
         self._to = addresses
         self._api = API(addresses.api_url)
@@ -57,12 +57,21 @@ class Journey:
         self._folder = folder
         self._console = console
         self._tag = secrets.token_hex(4)
+        self.email = f"owner@acme-{self._tag}.example"
+        self.password = f"Grove-{secrets.token_urlsafe(12)}"
         self.outcome = Outcome()
         self._tenant_id = ""
         self._domain_id = ""
         self._inboxes: list[Inbox] = []
 
     def run(self) -> Outcome:
+        """The whole job, and the kill switch at its end."""
+        self.settle()
+        self._kill()
+        return self.outcome
+
+    def settle(self) -> Outcome:
+        """A company that has paid for a domain and inboxes, and sends."""
         self._sign_up()
         tenant = self._api.get("/auth/me")["tenant"]
         if tenant["trial_refused_for"] is not None:
@@ -73,7 +82,6 @@ class Journey:
             self._upgrade("Upgrade from trial to Starter")
         self._provision()
         self._send()
-        self._kill()
         return self.outcome
 
     @contextmanager
@@ -97,8 +105,8 @@ class Journey:
             made = self._api.post(
                 "/auth/register",
                 company_name=f"Acme {self._tag}",
-                email=f"owner@acme-{self._tag}.example",
-                password=f"Grove-{secrets.token_urlsafe(12)}",
+                email=self.email,
+                password=self.password,
                 full_name="Demo Owner",
             )
             self._api.sign_in(made["access_token"])
@@ -262,6 +270,8 @@ class Journey:
     # Kill switch --------------------------------------------------------------------------------
 
     def _kill(self) -> None:
+        if self._operator is None:
+            raise DemoFailed("There is no operator to press the kill switch.")
         with self._step("An operator signs in with two factors"):
             code = Authenticator(self._to.sandbox_url, self._operator.totp_secret).code()
             opened = self._admin.post("/admin/session", token=self._operator.token, totp_code=code)

@@ -29,12 +29,40 @@ def inboxgrove(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["up", "demo", "status", "api", "worker", "relay", "beat", "migrate", "ops", "admin"]
+    "command",
+    [
+        *("up", "demo", "seed", "status", "api", "worker", "relay", "beat", "migrate"),
+        *("ops", "admin", "billing", "mail", "sandbox", "ops nodes", "ops audit-verify"),
+    ],
 )
 def test_every_command_explains_itself(command):
-    said = inboxgrove(command, "--help")
+    said = inboxgrove(*command.split(), "--help")
     assert said.returncode == 0, said.stderr
-    assert f"inboxgrove {command}" in said.stdout or f"app.cli {command}" in said.stdout
+    assert f"inboxgrove {command}" in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        # A command, a command of a group, a group of a group, and an option.
+        ("mig", "migrate"),
+        ("ops audit", "audit-verify"),
+        ("ops nodes dr", "drain"),
+        ("billing reconcile --js", "--json"),
+    ],
+)
+def test_a_shell_can_complete_what_is_typed(typed, offered):
+    said = inboxgrove(
+        _INBOXGROVE_COMPLETE="complete_bash",
+        COMP_WORDS=f"inboxgrove {typed}",
+        COMP_CWORD=str(len(typed.split())),
+    )
+    assert said.stdout.split() == [offered], said.stderr
+
+
+def test_seeding_wants_a_stack(tmp_path):
+    said = inboxgrove("seed", DATA_DIR=str(tmp_path))
+    assert (said.returncode, "inboxgrove up" in said.stderr) == (1, True)
 
 
 def test_help_imports_nothing_heavy():

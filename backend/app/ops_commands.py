@@ -1,0 +1,20 @@
+"""`inboxgrove ops …`, whole: each module brings its own commands."""
+
+from __future__ import annotations
+
+from app.ops import ops_app
+from app.ops_appeals import appeals_app
+from app.ops_claims import domain_claims
+from app.ops_dkim import dkim_app
+from app.ops_events import replay_events
+from app.ops_jobs import jobs
+from app.ops_nodes import nodes_app
+from app.ops_transfers import transfer_code
+
+ops_app.command("domain-claims")(domain_claims)
+ops_app.command("replay-events")(replay_events)
+ops_app.command()(jobs)
+ops_app.command("transfer-code")(transfer_code)
+ops_app.add_typer(appeals_app, name="appeals")
+ops_app.add_typer(nodes_app, name="nodes")
+ops_app.add_typer(dkim_app, name="dkim")
