@@ -15,7 +15,7 @@ GROUPS = {
         "Look after a running system: reconcile, invariants, outbox, jobs, kill, and more.",
     ),
     "admin": (
-        "app.ops:admin_app",
+        "app.ops_commands:admin_app",
         "Look after the people who run the platform: create-operator, list-operators, and more.",
     ),
     "billing": (

@@ -240,6 +240,11 @@ class TenantWarmupDue(TenantEvent):
 
 
 @dataclass(frozen=True)
+class TenantErasureDue(TenantEvent):
+    pass
+
+
+@dataclass(frozen=True)
 class TenantScoresDue(TenantEvent):
     pass
 
@@ -345,6 +350,11 @@ class ScoresDue(Event):
 
 @dataclass(frozen=True)
 class UsageDue(Event):
+    pass
+
+
+@dataclass(frozen=True)
+class ErasuresDue(Event):
     pass
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from app.ops import ops_app
+from app.ops import admin_app, ops_app
 from app.ops_appeals import appeals_app
 from app.ops_claims import domain_claims
 from app.ops_dkim import dkim_app
+from app.ops_erasure import erase_tenant
 from app.ops_events import replay_events
 from app.ops_jobs import jobs
 from app.ops_nodes import nodes_app
 from app.ops_transfers import transfer_code
 
+admin_app.command("erase-tenant")(erase_tenant)
 ops_app.command("domain-claims")(domain_claims)
 ops_app.command("replay-events")(replay_events)
 ops_app.command()(jobs)

@@ -44,6 +44,12 @@ class StripeGateway(StripeSubscriptions):
         return stripe_objects.customer(self._client.v1.customers.retrieve(customer))
 
     @writing
+    def delete_customer(self, customer: str) -> None:
+        # An object that was deleted already can still be retrieved, and says so.
+        if not stripe_objects.customer(self._client.v1.customers.retrieve(customer)).deleted:
+            self._client.v1.customers.delete(customer)
+
+    @writing
     def create_setup_intent(self, *, customer: str, tenant_id: str, key: str) -> Intent:
         intent = self._client.v1.setup_intents.create(
             {

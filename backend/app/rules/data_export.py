@@ -29,7 +29,8 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         " subscription_status stripe_customer_id stripe_subscription_id current_period_end"
         " cancel_at_period_end trial_started_at trial_ends_at trial_inbox_limit trial_domain_limit"
         " trial_converted trial_refused_for is_suspended suspension_reason suspended_at"
-        " domains_count inboxes_count requires_two_factor scheduled_plan scheduled_plan_at",
+        " domains_count inboxes_count requires_two_factor erase_at erased_at scheduled_plan"
+        " scheduled_plan_at",
         "users": "updated_at email full_name role is_admin is_active is_verified notifications"
         " two_factor_enabled password_changed_at last_login_at",
         "invitations": "email role invited_by expires_at accepted_at revoked_at",

@@ -21,6 +21,11 @@ OWED = frozenset({"open", "uncollectible"})
 DISPUTED = frozenset({"needs_response", "under_review", "lost"})
 """States of a dispute in which the bank holds the money: the tenant stays frozen."""
 
+UNDECIDED = frozenset(
+    {"needs_response", "under_review", "warning_needs_response", "warning_under_review"}
+)
+"""States of a dispute or inquiry in which evidence may still be asked for."""
+
 
 class Verdict(StrEnum):
     CLEAR = "clear"

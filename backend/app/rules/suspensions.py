@@ -31,6 +31,10 @@ WHAT_TO_DO: Mapping[str, str] = {
         "A payment of yours is disputed at your bank. Withdraw the dispute there, or write to"
         " support; access comes back when it is settled in our favour."
     ),
+    "erasure": (
+        "You asked us to forget your company. If you did not, write to support before the day that"
+        " the mail about it names."
+    ),
     "terms_violation": (
         "Your use was found to be against the terms of service. Appeal under Decisions, or write to"
         " support."

@@ -142,7 +142,7 @@ def reconcile(tenant_id: UUID, db: Session, payments: ports.PaymentGateway) -> R
     """Make one tenant's rows say what Stripe says, and call an operator when they did not."""
     repairs = Repairs(tenant_id)
     found = db.get(Tenant, tenant_id)
-    if found is None or found.stripe_customer_id is None:
+    if found is None or found.stripe_customer_id is None or found.erased_at is not None:
         return repairs
     tenant = lock(found, db)
     customer = tenant.stripe_customer_id or ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import or_, select, text, update
 from sqlalchemy.orm import Session
 
 from app import clock
@@ -19,6 +19,9 @@ from app.integrations import ports
 from app.services import stripe_handlers as on
 
 Handler = Callable[[on.Told], None]
+
+FORGOTTEN: dict[str, Any] = {"erased": True}
+"""Left of an event about somebody who asked to be forgotten; that it was handled stays known."""
 
 
 def apply(db: Session, event: ProviderEvent, payments: ports.PaymentGateway) -> None:
@@ -31,10 +34,34 @@ def apply(db: Session, event: ProviderEvent, payments: ports.PaymentGateway) -> 
         customer = _customer_of(body, payments) or _customer_before(data)
         tenant = None if customer is None else _lock(customer, db)
         event.outcome = "stranger"
-        if tenant is not None:
+        if tenant is not None and tenant.erased_at is not None:
+            # What Stripe still had to say tells of people, too.
+            event.payload, event.outcome = FORGOTTEN, "erased"
+        elif tenant is not None:
             handler(on.Told(tenant, body, event.occurred_at, db, payments))
             event.outcome = "applied"
     event.handled_at = clock.now()
+
+
+def forget(customer: str, db: Session) -> None:
+    """Empty what Stripe told of somebody."""
+    about, before = (
+        ProviderEvent.payload["data"]["object"],
+        ProviderEvent.payload["data"]["previous_attributes"],
+    )
+    db.execute(
+        update(ProviderEvent)
+        .where(
+            ProviderEvent.provider == "stripe",
+            or_(
+                about["customer"].astext == customer,
+                about["id"].astext == customer,
+                before["customer"].astext == customer,
+            ),
+        )
+        .values(payload=FORGOTTEN),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _customer_of(body: dict[str, Any], payments: ports.PaymentGateway) -> str | None:

@@ -6,10 +6,25 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app import events
+from app.database import outbox
+from app.services.erasure_service import ErasureService
 from app.services.invitation_service import InvitationService
 from app.services.password_service import PasswordService
 from app.services.two_factor_service import TwoFactorService
 from app.tasks.jobs import task
+
+
+@task("accounts.plan_erasures")
+def plan_erasures(db: Session) -> None:
+    """A job of its own for each company whose day has come."""
+    for tenant_id in ErasureService.due(db):
+        outbox.record(db, events.TenantErasureDue(tenant_id=tenant_id))
+
+
+@task("accounts.erase")
+def erase(db: Session, tenant_id: UUID) -> None:
+    ErasureService.erase(tenant_id, db)
 
 
 @task("accounts.send_password_reset")

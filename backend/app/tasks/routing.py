@@ -58,6 +58,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.InboxChanged: ("provisioning.publish_inbox",),
         e.TenantWarmupDue: ("health.warm_up",),
         e.TenantScoresDue: ("health.score_inboxes",),
+        e.TenantErasureDue: ("accounts.erase",),
         # Kill switch
         e.TenantSuspended: ("monitoring.silence_tenant",),
         e.TenantReinstated: ("monitoring.revive_tenant", "webhooks.publish"),
@@ -78,6 +79,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.BlocklistsDue: ("health.ask_blocklists",),
         e.ScoresDue: ("health.plan_scores",),
         e.UsageDue: ("health.look_at_usage",),
+        e.ErasuresDue: ("accounts.plan_erasures",),
         e.WarmupDue: ("health.plan_warmup",),
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.DirectoryCheckDue: ("monitoring.compare_directory",),
@@ -89,6 +91,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
 
 UNSTOPPABLE = frozenset(
     {
+        "accounts.erase",
         "accounts.send_password_reset",
         "accounts.tell_password_changed",
         "accounts.tell_recovery_code_used",

@@ -26,6 +26,7 @@ SCHEDULE: tuple[tuple[type[events.Event], timedelta], ...] = (
     (events.BlocklistsDue, timedelta(minutes=15)),
     (events.ScoresDue, timedelta(hours=1)),
     (events.UsageDue, timedelta(minutes=10)),
+    (events.ErasuresDue, timedelta(days=1)),
     (events.MailPlaneCheckDue, timedelta(seconds=30)),
     (events.DirectoryCheckDue, timedelta(minutes=5)),
     (events.AuditHeadsDue, timedelta(hours=1)),

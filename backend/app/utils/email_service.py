@@ -406,6 +406,10 @@ def alert(*, kind: str, fact: str, message: str, tenant_id: str) -> Mail:
 
 
 REASONS = {
+    "erasure": (
+        "we were asked to erase your account",
+        "If it was not you who asked, answer this message before that day.",
+    ),
     "payment_disputed": (
         "a payment is disputed at the bank",
         "Answer this message, so that we can settle it together.",

@@ -44,6 +44,8 @@ class SuspensionReason(StrEnum):
     PAYMENT_FAILED = "payment_failed"
     TERMS_VIOLATION = "terms_violation"
     PAYMENT_DISPUTED = "payment_disputed"
+    ERASURE = "erasure"
+    """The company asked to be forgotten."""
 
 
 class Role(StrEnum):
@@ -105,6 +107,9 @@ class Tenant(Updated, Base):
     inboxes_count: Mapped[int] = mapped_column(default=0)
     requires_two_factor: Mapped[bool] = mapped_column(default=False)
     """Whether every person of this tenant must have a second factor."""
+    erase_at: Mapped[datetime | None]
+    """When all that tells of people goes, once that was asked for."""
+    erased_at: Mapped[datetime | None]
     company_domain: Mapped[str | None] = mapped_column(String(253))
     """Registrable domain of the owner's address; None at a provider of free mail."""
     trial_refused_for: Mapped[TrialClaimKind | None] = mapped_column(Text(TrialClaimKind))
