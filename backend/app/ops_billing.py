@@ -5,10 +5,9 @@ Every command takes --json; `audit` leaves with 1 when a book does not balance.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, redirect_stdout
+from contextlib import closing
 from functools import wraps
 from typing import Annotated, Any, ParamSpec
 from uuid import UUID
@@ -29,12 +28,11 @@ Answer = tuple[Mapping[str, Any], int]
 
 
 def answers(work: Callable[P, Answer]) -> Callable[P, None]:
-    """Logs go to standard error meanwhile, so that what is printed is one JSON object."""
+    """Show what a command found, and leave with its code."""
 
     @wraps(work)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
-        with redirect_stdout(sys.stderr):
-            result, code = work(*args, **kwargs)
+        result, code = work(*args, **kwargs)
         show(result, bool(kwargs.get("as_json")))
         raise typer.Exit(code)
 

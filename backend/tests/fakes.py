@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
@@ -99,6 +100,9 @@ class FakeRegistrar:
     codes: dict[str, str] = field(default_factory=dict)
     """Authorisation codes; names without one have theirs told to people only."""
     _lock: Lock = field(default_factory=Lock)
+
+    def order(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def offers(self, names: Sequence[str], years: int = 1) -> list[ports.Offer]:
         return self.accidents.around("offers", lambda: [self._offer(n, years) for n in names])

@@ -6,7 +6,7 @@ Source: the reference and samples of Namecheap's own SDK (namecheap/go-namecheap
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from xml.etree.ElementTree import Element
 
@@ -22,6 +22,12 @@ from app.integrations.ports import Offer, Registration
 
 CHECK_AT_ONCE = 50
 CONTACTS = ("Registrant", "Tech", "Admin", "AuxBilling")
+
+
+ORDER_CALLS = 6
+"""Of buying a name: is it ours, is it free, is it still free, its price, the order, its dates."""
+
+PROTECT_CALLS = 3
 
 
 class NamecheapClient:
@@ -89,6 +95,9 @@ class NamecheapClient:
         return Offer(name, True, False, price, renewal)
 
     # Buying -------------------------------------------------------------------------------------
+
+    def order(self) -> AbstractContextManager[None]:
+        return self._wire.together(ORDER_CALLS)
 
     def register(
         self,
@@ -214,17 +223,18 @@ class NamecheapClient:
 
     def protect(self, domain_name: str) -> None:
         """Privacy comes with the order; it is looked at here, because an order can lose it."""
-        privacy = self._wire.ask("namecheap.domains.getInfo", _privacy, DomainName=domain_name)
-        if privacy is not None:
-            shown = self._wire.ask(
-                "namecheap.whoisguard.enable",
-                lambda root: xml.yes(xml.first(root, "WhoisguardEnableResult"), "IsSuccess"),
-                WhoisguardID=privacy,
-                ForwardedToEmail=self._registrant["email"],
-            )
-            if not shown:
-                raise ProviderFailed(provider=PROVIDER, reason="privacy was not switched on")
-        self._set_lock(domain_name, "LOCK")
+        with self._wire.together(PROTECT_CALLS):
+            privacy = self._wire.ask("namecheap.domains.getInfo", _privacy, DomainName=domain_name)
+            if privacy is not None:
+                shown = self._wire.ask(
+                    "namecheap.whoisguard.enable",
+                    lambda root: xml.yes(xml.first(root, "WhoisguardEnableResult"), "IsSuccess"),
+                    WhoisguardID=privacy,
+                    ForwardedToEmail=self._registrant["email"],
+                )
+                if not shown:
+                    raise ProviderFailed(provider=PROVIDER, reason="privacy was not switched on")
+            self._set_lock(domain_name, "LOCK")
 
     def unlock(self, domain_name: str) -> None:
         self._set_lock(domain_name, "UNLOCK")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import TypeVar
 from xml.etree.ElementTree import Element
 
@@ -56,6 +57,10 @@ class Wire:
     ) -> None:
         self._http, self._url, self._account, self._limit = http, url, account, limit
         self._reading, self._buying = reading, buying
+
+    def together(self, calls: int) -> AbstractContextManager[None]:
+        """Room for so many commands at once. Raises ProviderUnavailable before the first."""
+        return self._limit.together(calls)
 
     def ask(self, command: str, read: Callable[[Element], T], **params: str) -> T:
         """A command that may be given again later, by whoever calls.

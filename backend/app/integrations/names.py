@@ -6,6 +6,7 @@ Money is integer cents, and times are in UTC.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -46,6 +47,13 @@ class Registrar(Protocol):
 
     def offers(self, names: Sequence[str], years: int = 1) -> list[Offer]:
         """Availability and price, in the order asked; at most 50 names."""
+        ...
+
+    def order(self) -> AbstractContextManager[None]:
+        """Around all that buying or renewing a name asks: room for it, or none of it.
+
+        Raises ProviderUnavailable before the first question.
+        """
         ...
 
     def register(

@@ -8,7 +8,7 @@ cent, contacts are the account's own, and new names are locked and private by th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -28,6 +28,10 @@ CHECKS = ((10, 1),)
 MOST_NAMES = 50
 NOT_OURS = frozenset({"INVALID_DOMAIN", "DOMAIN_NOT_FOUND", "NOT_FOUND"})
 T = TypeVar("T")
+
+
+ORDER_CHECKS = 2
+"""Of buying a name: is it free at its price, and still."""
 
 
 class PorkbunClient:
@@ -62,6 +66,9 @@ class PorkbunClient:
         except ProviderFailed as error:
             return _none(name, str(error.details.get("reason", "cannot be checked")))
         return _read(lambda: _checked(name, told["response"]), ProviderUnavailable)
+
+    def order(self) -> AbstractContextManager[None]:
+        return self._wire.together(ORDER_CHECKS)
 
     def register(
         self,

@@ -7,6 +7,7 @@ status "ERROR" with `code` and `message`, whatever its HTTP status.
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import uuid4
 
@@ -37,6 +38,10 @@ class Wire:
         """`checks` is the limit of availability checks, which has nothing to do with the others."""
         self._http, self._url, self._checks, self._timeout = http, url.rstrip("/"), checks, timeout
         self._keys = {"X-API-Key": api_key, "X-Secret-API-Key": secret_key}
+
+    def together(self, checks: int) -> AbstractContextManager[None]:
+        """Room for so many checks at once, or as many as there ever are."""
+        return self._checks.together(checks)
 
     def get(self, path: str) -> dict[str, Any]:
         """Raises ProviderFailed (`code` in its details) and ProviderUnavailable."""

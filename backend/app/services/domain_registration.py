@@ -80,7 +80,18 @@ def register(
             DomainPurchase.kind == PurchaseKind.REGISTRATION,
         )
     ).one()
-    row = domain_steps.begin(domain, StepName.REGISTRATION, db)
+    domain_steps.begin(domain, StepName.REGISTRATION, db)
+    with providers.registrar.order():
+        return _buy(domain, purchase, operation, providers, db)
+
+
+def _buy(
+    domain: Domain,
+    purchase: DomainPurchase,
+    operation: RegistrarOperation,
+    providers: ports.Providers,
+    db: Session,
+) -> NotYet | None:
     found = providers.registrar.find(domain.domain_name)
     if found is not None:
         _found(domain, purchase, operation, found, providers, db)
@@ -110,7 +121,7 @@ def register(
         return _unknown(domain, operation, error.message, db)
     except errors.ProviderFailed as refusal:
         return _refused(domain, purchase, operation, refusal.message, providers, db)
-    row.detail = None
+    domain_steps.step(domain, StepName.REGISTRATION, db).detail = None
     _registered(domain, purchase, operation, bought, providers, db)
     return None
 

@@ -110,9 +110,10 @@ def _objection(order: DomainPurchase, domain: Domain, providers: ports.Providers
     """Why this order must not be paid any more."""
     if domain.expiry_date != order.renews_from:
         return "the name has another end by now"
-    if _has_later_end(order, providers.registrar.find(domain.domain_name)):
-        return "the name was renewed elsewhere"
-    found = domain_renewal.terms(domain, providers)
+    with providers.registrar.order():
+        if _has_later_end(order, providers.registrar.find(domain.domain_name)):
+            return "the name was renewed elsewhere"
+        found = domain_renewal.terms(domain, providers)
     if found.reason is not None or found.cost_cents is None:
         return found.reason or "it has no price"
     if found.cost_cents > order.cost_cents:
@@ -142,6 +143,17 @@ def _renew(
         return GOES_ON
     if operation.state not in _OPEN:
         return None
+    with providers.registrar.order():
+        return _send(order, domain, operation, db, providers)
+
+
+def _send(
+    order: DomainPurchase,
+    domain: Domain,
+    operation: RegistrarOperation,
+    db: Session,
+    providers: ports.Providers,
+) -> NotYet | None:
     held = providers.registrar.find(domain.domain_name)
     if held is not None and _has_later_end(order, held):
         _done(order, domain, operation, held, db)

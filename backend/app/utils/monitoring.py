@@ -218,7 +218,7 @@ def configure(
     sentry_dsn: str,
     release: str,
     environment: str,
-    process: str = "shell",
+    process: str = "api",
     sentry_traces: float = 0.0,
 ) -> None:
     """Set up logs (`fmt` is json or console) and, with a DSN, Sentry. Safe to repeat.
@@ -244,7 +244,8 @@ def configure(
         if fmt == "json"
         else structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     )
-    handler = _Stdout()
+    # What a command prints is its answer alone, for whoever reads it as JSON.
+    handler = _Stream("stderr" if process == "shell" else "stdout")
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -252,7 +253,7 @@ def configure(
         )
     )
     root = logging.getLogger()
-    root.handlers = [old for old in root.handlers if not isinstance(old, _Stdout)] + [handler]
+    root.handlers = [old for old in root.handlers if not isinstance(old, _Stream)] + [handler]
     root.setLevel(level)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         # The server's own handlers write plain text; one stream has one format.
@@ -296,12 +297,13 @@ def _add_circumstances(
     return event
 
 
-class _Stdout(logging.StreamHandler[TextIO]):
-    """Writes to what sys.stdout is at the moment, not to what it was at set-up."""
+class _Stream(logging.StreamHandler[TextIO]):
+    """Writes to what sys.stdout or sys.stderr is at the moment, not to what it was at set-up."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         logging.Handler.__init__(self)
+        self._name = name
 
     @property
     def stream(self) -> TextIO:  # type: ignore[override]
-        return sys.stdout
+        return sys.stdout if self._name == "stdout" else sys.stderr

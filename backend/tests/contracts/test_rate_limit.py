@@ -86,3 +86,76 @@ def test_windows_pass_with_the_product_s_days(valkey: Redis, travel: Callable[..
     assert 3590 <= full.value.details["retry_after"] <= 3601
     travel(seconds=3602)
     limit.take(patience=0)
+
+
+# Several calls that make sense only whole ------------------------------------------------------
+
+
+def seen(valkey: Redis, key: str) -> int:
+    return int(str(valkey.zcard(key)))
+
+
+def test_an_order_gets_room_for_all_its_calls_or_for_none(valkey: Redis) -> None:
+    key = uuid4().hex
+    limit = RateLimit(valkey, key, ((60, 10),))
+    with limit.together(6):
+        for _ in range(6):
+            limit.take(patience=0.0)
+    assert seen(valkey, key) == 6
+    limit.patience = 0.0  # type: ignore[misc]  # Of this one: nobody waits a minute here.
+    with pytest.raises(ProviderUnavailable) as told, limit.together(6):
+        raise AssertionError("there is room for four")
+    assert 0 < told.value.details["retry_after"] <= 61
+    assert seen(valkey, key) == 6, "who was put off took nothing"
+    with limit.together(4):
+        limit.take(patience=0.0)
+    assert seen(valkey, key) == 7, "what was not used is given back"
+
+
+def test_a_call_beyond_what_was_asked_for_waits_like_any_other(valkey: Redis) -> None:
+    key = uuid4().hex
+    limit = RateLimit(valkey, key, ((1, 2),))
+    begun = time.monotonic()
+    with limit.together(5):
+        # A window that never has room for five gives what it has.
+        for _ in range(3):
+            limit.take()
+    assert 0.9 < time.monotonic() - begun < 10
+    with limit.together(1), limit.together(1):
+        limit.take()
+    assert limit._mine.names == []  # Nothing is left for strangers.
+
+
+def test_a_call_counts_when_it_is_made(valkey: Redis) -> None:
+    key = uuid4().hex
+    limit = RateLimit(valkey, key, ((60, 9),))
+    with limit.together(2):
+        ((_, before), _) = valkey.zrange(key, 0, -1, withscores=True)  # type: ignore[misc]
+        time.sleep(0.05)  # Time must pass for there to be a later moment.
+        limit.take()
+        scores = sorted(score for _, score in valkey.zrange(key, 0, -1, withscores=True))  # type: ignore[union-attr]
+    assert scores[0] == before
+    assert scores[1] >= before + 40
+
+
+def test_many_orders_all_end(valkey: Redis) -> None:
+    """Each needs three calls, and the window has room for five: without the room taken together
+    every one of them would spend its first call, and nobody would ever make a third."""
+    key = uuid4().hex
+
+    def order(_: int) -> int:
+        tries = 0
+        with Redis.from_url(os.environ["REDIS_URL"]) as own:
+            limit = RateLimit(own, key, ((1, 5),))
+            while True:
+                tries += 1
+                try:
+                    with limit.together(3):
+                        for _ in range(3):
+                            limit.take(patience=0.0)
+                    return tries
+                except ProviderUnavailable:
+                    assert tries < 20
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(list(pool.map(order, range(6)))) == 6

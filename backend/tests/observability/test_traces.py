@@ -94,7 +94,9 @@ def test_one_request_id_from_http_to_the_call_of_the_node(
     press: Press, said: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     request_id = press()
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    # A command that a test ran before has its logs on the other stream.
+    printed = "".join(capsys.readouterr()).splitlines()
+    lines = [json.loads(line) for line in printed if line.startswith("{")]
     mine = [line for line in lines if line.get("request_id") == request_id]
     (answered,) = [line for line in mine if line["event"] == "request"]
     (called,) = [line for line in mine if line["event"] == "provider call"]
