@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from app.embedded.process import wait_until
 from try_images.files import Files
@@ -21,7 +22,7 @@ TMP_MEGABYTES = 64
 # $1 the user, $2 the image's files, $3 volumes, $4 /tmp. In a mount namespace of its own the disk
 # is read-only but for the last two; then the process is that user, without any capability.
 ENCLOSE = f"""
-mount --make-rprivate / && mount --bind "$2" "$2" && mount --bind "$3" "$3" &&
+mount --make-rprivate / OPENED && mount --bind "$2" "$2" && mount --bind "$3" "$3" &&
 mount -t tmpfs -o mode=1777,size={TMP_MEGABYTES}m tmpfs "$4" &&
 mount -o remount,bind,ro "$2" && mount -o remount,bind,ro / && cd "$2" && user=$1 && shift 4 &&
 exec setpriv --reuid "$user" --regid "$user" --clear-groups --no-new-privs --bounding-set=-all \
@@ -39,6 +40,7 @@ class Enclosure:
     def __init__(self, files: Files) -> None:
         self._files = files
         files.tmp("probe").mkdir(parents=True)
+        self._enclose = ENCLOSE.replace("OPENED", _opened(files.scratch))
         self._user = next((user for user in (UID, 0) if self._works(user)), None)
         self.how = {
             UID: f"user {UID}, no capabilities, a read-only disk",
@@ -76,7 +78,7 @@ class Enclosure:
     def _wrapped(self, user: int, service: str, command: Sequence[str]) -> list[str]:
         files = self._files
         given = (str(user), str(files.srv), str(files.volumes), str(files.tmp(service)))
-        return ["unshare", "-m", "sh", "-c", ENCLOSE, "sh", *given, *command]
+        return ["unshare", "-m", "sh", "-c", self._enclose, "sh", *given, *command]
 
     def _works(self, user: int) -> bool:
         """Whether /tmp can be written to, the image and the disk cannot, and Python runs."""
@@ -89,6 +91,26 @@ class Enclosure:
         env = {**os.environ, "PYTHONPATH": str(files.srv), "PYTHONDONTWRITEBYTECODE": "1"}
         wrapped = self._wrapped(user, "probe", words)
         return subprocess.run(wrapped, env=env, capture_output=True, check=False).returncode == 0
+
+
+def _opened(scratch: Path) -> str:
+    """Mounts by which anybody reaches this Python, where a folder above it is root's alone."""
+    behind: dict[Path, list[Path]] = {}
+    for place in sorted({Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve()}):
+        closed = next((up for up in reversed(place.parents) if not up.stat().st_mode & 0o001), None)
+        if closed is not None:
+            behind.setdefault(closed, []).append(place)
+    steps = [""]
+    for closed, places in behind.items():
+        held = {place: scratch / "held" / str(place).replace("/", "_") for place in places}
+        for place, hold in held.items():
+            hold.mkdir(parents=True, exist_ok=True)
+            steps.append(f"mount --bind {quote(str(place))} {quote(str(hold))}")
+        steps.append(f"mount -t tmpfs -o mode=755,size=1m tmpfs {quote(str(closed))}")
+        for place, hold in held.items():
+            steps.append(f"mkdir -p {quote(str(place))}")
+            steps.append(f"mount --bind {quote(str(hold))} {quote(str(place))}")
+    return " && ".join(steps)
 
 
 class Container:
