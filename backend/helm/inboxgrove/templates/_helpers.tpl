@@ -84,6 +84,10 @@ capabilities: {drop: [ALL]}
 {{- $_ := set $config "MAIL_ZONE" .Values.kumomta.mailZone -}}
 {{- end -}}
 {{- end -}}
+{{- if not (hasKey $config "RELEASE") -}}
+{{- /* What errors and traces are reported with. */ -}}
+{{- $_ := set $config "RELEASE" (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- end -}}
 {{- range $name, $value := $config }}
 {{- /* YAML's numbers arrive as floats, and a million would be written 1e+06. */}}
 {{- if and (kindIs "float64" $value) (eq $value (floor $value)) }}
