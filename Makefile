@@ -1,6 +1,6 @@
 # `make` lists what there is. Everything runs from backend/, in the environment that `setup` makes.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test fuzz check fix lock migrate clean bench verify-ops docs sdk
+.PHONY: help setup demo up test fuzz check fix lock migrate clean bench verify-ops try-images docs sdk
 BIN := .venv/bin
 # What make leaves in the environment would reach the nested make of a test run.
 unexport MAKEFLAGS MFLAGS MAKELEVEL
@@ -42,6 +42,9 @@ sdk: setup ## Generate the typed Python client into backend/.data/sdk
 
 verify-ops: setup ## Check Dockerfile, compose, Kubernetes, nginx and Prometheus files without any of them
 	@backend/scripts/verify-ops
+
+try-images: setup ## Start the very commands of the images here, behind nginx, and look at them
+	@backend/scripts/try-images
 
 fix: setup ## Format, and repair what the linter can repair
 	cd backend && $(BIN)/ruff format .

@@ -195,11 +195,19 @@ def beat(metrics_port: MetricsPort = 0, metrics_host: MetricsHost = "0.0.0.0") -
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
+    """Bring the database to the newest schema; one of a later release is left as it is."""
     from alembic import command
     from alembic.config import Config
+    from sqlalchemy import NullPool, create_engine
+
+    from app.config import get_settings
+    from app.database import migrations
 
     _adopt_running_stack()
+    engine = create_engine(get_settings().owner_url, poolclass=NullPool)
+    if migrations.is_later(migrations.current(engine)):
+        typer.echo("The schema is of a later release, which this one runs on too.", err=True)
+        return
     command.upgrade(Config(str(BACKEND / "alembic.ini")), "head")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Any
 
@@ -36,6 +37,8 @@ def serve(
     if workers > 1:
         Multiprocess(config, sockets=sockets).run()
         return
+    # Once it is done, uvicorn sends itself the signal again. It was obeyed: the exit code is 0.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     server = uvicorn.Server(config)
     server.run(sockets=sockets)
     if not server.started:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import Engine, text
 
 from app.config import Settings
+from app.database import migrations
 from app.main import create_app
 from tests.fixtures.world import Running
 
@@ -31,6 +37,41 @@ def test_behind_the_newest_schema_it_is_not_ready(world: Running) -> None:
     answer = TestClient(app).get("/readyz")
     assert answer.status_code == 503
     assert "not 9999" in answer.json()["checks"]["database"]
+
+
+@pytest.fixture
+def upgraded(owner: Engine) -> Iterator[None]:
+    """A later release has migrated the database already."""
+    change = text("UPDATE alembic_version SET version_num = :to WHERE version_num = :was")
+    head = migrations.head()
+    with owner.begin() as db:
+        db.execute(change, {"was": head, "to": "of_a_later_release"})
+    yield
+    with owner.begin() as db:
+        db.execute(change, {"was": "of_a_later_release", "to": head})
+
+
+def test_on_the_schema_of_a_later_release_it_is_ready(world: Running, upgraded: None) -> None:
+    # Else an upgrade would take every process of this release out of service at its first step.
+    answer = TestClient(create_app()).get("/readyz")
+    assert answer.json() == {"status": "ok", "checks": {"database": "ok", "redis": "ok"}}
+    assert answer.status_code == 200
+
+
+def test_migrating_to_the_schema_of_an_earlier_release_changes_nothing(
+    world: Running, upgraded: None
+) -> None:
+    # Whoever goes back to it starts its migrate as well.
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", "migrate"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "later release" in done.stderr
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -36,3 +37,18 @@ def current(engine: Engine) -> str | None:
     """The version the database is at; None when it is empty."""
     with engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision()
+
+
+def is_later(version: str | None) -> bool:
+    """Whether a database at `version` belongs to a later release: this one does not know it.
+
+    Migrations only add what the release before does not mind, so that one may go on meanwhile.
+    """
+    return version is not None and version not in _known()
+
+
+@cache
+def _known() -> frozenset[str]:
+    return frozenset(
+        script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()
+    )
