@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from signal import SIGCONT, SIGINT, SIGKILL, SIGQUIT, SIGSTOP
+from signal import SIGCONT, SIGINT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM
 
 from benchmarks.faults.customer import sign_up, stripe_list
 from benchmarks.faults.refunds import Books, Counts
@@ -121,6 +121,8 @@ def main() -> int:
     parser.add_argument("--frozen", type=float, default=FROZEN_SECONDS, help="seconds")
     parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
     asked = parser.parse_args()
+    # Also who is told to end leaves nothing behind.
+    signal.signal(SIGTERM, lambda *_: sys.exit(143))
     wrong = []
     with running() as stack:
         os.environ |= stack.environment

@@ -14,6 +14,7 @@ import argparse
 import csv
 import io
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -22,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 from app.embedded import EmbeddedPostgres, EmbeddedValkey
 from app.embedded.ports import HOST, free_ports
@@ -118,6 +119,8 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", metavar="DEPENDENCY")
     parser.add_argument("--how", nargs="+", choices=MODES, default=MODES)
     asked = parser.parse_args()
+    # Also who is told to end leaves nothing behind.
+    signal.signal(SIGTERM, lambda *_: sys.exit(143))
     wrong = []
     with stage() as (stack, proxies, duty):
         estate = settle(stack, duty, proxies["kumomta"][1].port)
@@ -136,22 +139,27 @@ def main() -> int:
 def measure(
     outages: Outages, estate: Estate, duty: Duty, dependency: str, mode: str, seconds: float
 ) -> Cell:
-    with Load(estate, secrets.token_hex(3), buy_every=max(2.0, seconds / 6)) as load:
+    with Load(estate, secrets.token_hex(3), buy_every=max(4.0, seconds / 6)) as load:
         time.sleep(BEFORE_SECONDS)
         outages.hold(dependency, mode, seconds)
         over = time.monotonic()
         promised, done = load.accepted.so_far(), WORK_SECONDS
 
-        def is_calm() -> bool:
+        def is_kept() -> bool:
             nonlocal done
-            now = time.monotonic() - over
-            if done > now and not duty.undone(promised, load.tag):
-                done = now
-            return done <= now and over + now - load.last_bad(over) > CALM_SECONDS
+            if done == WORK_SECONDS and not duty.undone(promised, load.tag):
+                done = time.monotonic() - over
+            return done < WORK_SECONDS
+
+        def is_calm() -> bool:
+            is_kept()
+            return time.monotonic() - load.last_bad(over) > CALM_SECONDS
 
         wait_until(is_calm, HEAL_SECONDS, every=0.2)
         healed = load.last_bad(over) - over
-    wait_until(lambda: not duty.undone(load.accepted, load.tag), WORK_SECONDS, every=0.5)
+    wait_until(
+        lambda: is_kept() and not duty.undone(load.accepted, load.tag), WORK_SECONDS, every=0.5
+    )
     lost = duty.undone(load.accepted, load.tag)
     broken = duty.broken()
     if broken:
