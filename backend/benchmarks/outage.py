@@ -15,6 +15,7 @@ import csv
 import io
 import secrets
 import signal
+import smtplib
 import sys
 import tempfile
 import time
@@ -33,7 +34,7 @@ from benchmarks.faults.duty import Duty
 from benchmarks.faults.load import TOGGLERS, Accepted, Estate, Load
 from benchmarks.faults.proxy import FAILING, FROZEN, OPEN, REFUSED, SLOW, Proxy, house
 from benchmarks.faults.stack import WORKER, Stack, running
-from demo.smtp import Inbox
+from demo.smtp import Inbox, compose, login
 from demo.world import Addresses, wait_for
 
 SECONDS = 60.0
@@ -123,7 +124,7 @@ def main() -> int:
     signal.signal(SIGTERM, lambda *_: sys.exit(143))
     wrong = []
     with stage() as (stack, proxies, duty):
-        estate = settle(stack, duty, proxies["kumomta"][1].port)
+        estate = settle(stack, duty, proxies["KumoMTA node"][1].port)
         outages = Outages(proxies, stack)
         print(HEAD, flush=True)
         for dependency in asked.only or [*list(proxies)[:2], "worker", *list(proxies)[2:]]:
@@ -197,7 +198,7 @@ def stage() -> Iterator[tuple[Stack, dict[str, list[Proxy]], Duty]]:
             "Namecheap": [at.add(ours[3], sandbox, "http", 3.0)],
             "Cloudflare": [at.add(ours[4], sandbox, "http", 3.0)],
             # Its orders, and its customers' mail.
-            "kumomta": [
+            "KumoMTA node": [
                 at.add(ours[5], sandbox, "http", 3.0),
                 at.add(free_ports(1)[0], submission, "smtp", 0.5),
             ],
@@ -212,7 +213,7 @@ def stage() -> Iterator[tuple[Stack, dict[str, list[Proxy]], Duty]]:
                 STRIPE_API_BASE=f"{urls['Stripe']}/stripe",
                 NAMECHEAP_API_URL=f"{urls['Namecheap']}/namecheap/xml.response",
                 CLOUDFLARE_API_URL=f"{urls['Cloudflare']}/cloudflare/client/v4",
-                KUMO_ADMIN_URLS=f"{urls['kumomta']}/kumomta",
+                KUMO_ADMIN_URLS=f"{urls['KumoMTA node']}/kumomta",
             )
         )
         database = postgres.url.rpartition("/")[2]
@@ -236,7 +237,7 @@ def settle(stack: Stack, duty: Duty, submission: int) -> Estate:
     )
     api_url = stack.endpoint("api")
     toggled = {each["full_email"]: each["id"] for each in made["inboxes"]}
-    return Estate(
+    estate = Estate(
         customer=customer,
         api_url=api_url,
         addresses=Addresses(api_url, stack.endpoint("sandbox"), HOST, submission),
@@ -244,6 +245,19 @@ def settle(stack: Stack, duty: Duty, submission: int) -> Estate:
         inboxes=[Inbox(r["email"], r["username"], r["password"]) for r in rows[TOGGLERS:]],
         toggled=[toggled[row["email"]] for row in rows[:TOGGLERS]],
     )
+    # A fresh directory is not believed before the first comparison has called it whole.
+    wait_for(lambda: takes_mail(estate), seconds=90, every=1.0, what="mail is taken")
+    return estate
+
+
+def takes_mail(estate: Estate) -> bool:
+    inbox = estate.inboxes[0]
+    try:
+        with login(estate.addresses, inbox) as session:
+            session.send_message(compose(inbox, "ann@gmail.test", "the first"))
+    except smtplib.SMTPException:
+        return False
+    return True
 
 
 if __name__ == "__main__":
