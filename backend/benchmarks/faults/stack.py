@@ -62,10 +62,8 @@ class Stack:
 
     def children(self, title: str) -> list[int]:
         """The direct children of a process, such as a worker's pool; empty when it is gone."""
-        parent = self.pid(title)
-        found = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False
-        )
+        command = ["pgrep", "-P", str(self.pid(title))]
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
         return [int(word) for word in found.stdout.split()]
 
     def forget_broker(self) -> None:
