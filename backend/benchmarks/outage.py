@@ -19,7 +19,7 @@ import smtplib
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ SECONDS = 60.0
 MODES = (REFUSED, FROZEN, FAILING, SLOW)
 BEFORE_SECONDS, CALM_SECONDS = 3.0, 5.0
 HEAL_SECONDS, WORK_SECONDS = 120.0, 300.0
-SENDING = 120
+SENDING = 800
 
 
 class Outages:
@@ -242,7 +242,7 @@ def settle(stack: Stack, duty: Duty, submission: int) -> Estate:
         api_url=api_url,
         addresses=Addresses(api_url, stack.endpoint("sandbox"), HOST, submission),
         domain_id=domain_id,
-        inboxes=[Inbox(r["email"], r["username"], r["password"]) for r in rows[TOGGLERS:]],
+        inboxes=deque(Inbox(r["email"], r["username"], r["password"]) for r in rows[TOGGLERS:]),
         toggled=[toggled[row["email"]] for row in rows[:TOGGLERS]],
     )
     # A fresh directory is not believed before the first comparison has called it whole.

@@ -8,6 +8,7 @@ import secrets
 import smtplib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,10 +67,15 @@ class Estate:
     api_url: str
     addresses: Addresses
     domain_id: str
-    inboxes: Sequence[Inbox]
-    """That send."""
+    inboxes: deque[Inbox]
+    """That send, in turn: each may do so a few times an hour only."""
     toggled: Sequence[str]
     """Ids of those that are paused and resumed."""
+
+    def next_sender(self) -> Inbox:
+        inbox = self.inboxes.popleft()
+        self.inboxes.append(inbox)
+        return inbox
 
 
 class Load:
@@ -187,10 +193,10 @@ class Load:
         if bought is not None:
             self.accepted.domains.append(bought["domain"]["id"])
 
-    def _send(self, _: httpx.Client, number: int) -> None:
-        ours = self._estate.inboxes[number::SENDERS]
+    def _send(self, _: httpx.Client, __: int) -> None:
         mail = self._fresh()
-        inbox, subject = ours[mail % len(ours)], f"mail {self.tag} {mail} end"
+        subject = f"mail {self.tag} {mail} end"
+        inbox = self._estate.next_sender()
         began = time.monotonic()
         try:
             session = login(self._estate.addresses, inbox)
