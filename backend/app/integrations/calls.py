@@ -185,6 +185,22 @@ class StripeAdapter(requests.adapters.HTTPAdapter):
 class StripeHTTP(stripe.RequestsClient):
     """Counts what the SDK repeats; it asks for the time to sleep before each repetition."""
 
+    def _should_retry(
+        self,
+        response: Any,
+        api_connection_error: stripe.APIConnectionError | None,
+        num_retries: int,
+        max_network_retries: int | None,
+    ) -> bool:
+        # Who waited in vain for a frozen server would wait as long again, and a person with him;
+        # jobs have a ladder of their own.
+        cause = None if api_connection_error is None else api_connection_error.__cause__
+        if isinstance(cause, requests.exceptions.ReadTimeout):
+            return False
+        return bool(
+            super()._should_retry(response, api_connection_error, num_retries, max_network_retries)
+        )
+
     def _sleep_time_seconds(self, num_retries: int) -> float:
         monitoring.RETRIES.labels(dep="stripe").inc()
         return super()._sleep_time_seconds(num_retries)

@@ -21,7 +21,8 @@ from app.integrations import namecheap_xml as xml
 from app.integrations.namecheap_limits import RateLimit
 
 PROVIDER = "Namecheap"
-READING = httpx.Timeout(90.0, connect=5.0)
+READING = httpx.Timeout(20.0, connect=5.0)
+"""A person waits for what is looked up, holding one of the API's threads; a job looks again."""
 BUYING = httpx.Timeout(90.0, connect=5.0)
 """The documented sample of a registration took half a minute."""
 

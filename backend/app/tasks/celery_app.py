@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from importlib import import_module
 from typing import Any
 from uuid import UUID
 
 from celery import Celery
+from celery.exceptions import Reject
 from celery.signals import (
     after_task_publish,
     setup_logging,
@@ -78,9 +80,19 @@ def send(task: str, job_id: UUID) -> None:
     app.send_task(task, args=[str(job_id)], queue=queue_of(task))
 
 
+AWAY_SECONDS = 1.0
+"""How long a process of the pool waits before it gives back what it could not begin."""
+
+
 def _register(name: str) -> None:
     def run(job_id: str) -> None:
-        jobs.run(UUID(job_id))
+        try:
+            jobs.run(UUID(job_id))
+        except jobs.NotBegun as away:
+            # Else a database that is away for a second would use up every message in the queue,
+            # and their jobs would wait for the end of their leases.
+            time.sleep(AWAY_SECONDS)
+            raise Reject(away, requeue=True) from away
 
     app.task(name=name)(run)
 

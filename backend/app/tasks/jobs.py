@@ -23,7 +23,7 @@ from app import clock
 from app.database import audit
 from app.database.session import ALL_TENANTS, transaction
 from app.database.tables.messaging import Job, JobState
-from app.errors import InboxGroveError, ProviderUnavailable
+from app.errors import InboxGroveError, ProviderUnavailable, Unavailable
 from app.services import notices
 from app.telemetry import tracing
 from app.utils import monitoring
@@ -52,6 +52,10 @@ class Again:
     why: str
 
 
+class NotBegun(Exception):
+    """The database is away, and the job's row says nothing of this delivery: hand it out again."""
+
+
 Task = Callable[..., Again | None]
 _tasks: dict[str, Task] = {}
 
@@ -75,10 +79,14 @@ def known() -> frozenset[str]:
 def run(job_id: UUID, tasks: Mapping[str, Task] | None = None) -> JobState | None:
     """Run one job to its next state; None when there is nothing to do any more.
 
-    `tasks` are the registered ones unless others are given.
+    `tasks` are the registered ones unless others are given. Raises NotBegun when the database
+    cannot be asked about the job, Unavailable when it goes away later.
     """
     tasks = _tasks if tasks is None else tasks
-    begun = _begin(job_id)
+    try:
+        begun = _begin(job_id)
+    except Unavailable as error:
+        raise NotBegun from error
     if begun is None:
         return None
     name = begun.task

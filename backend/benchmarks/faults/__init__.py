@@ -1,0 +1,1 @@
+"""What the measurements of killed processes and lost dependencies share."""
