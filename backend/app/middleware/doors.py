@@ -15,6 +15,7 @@ class DoorsMiddleware:
 
     `internal_port` is the local port at which nodes and Prometheus ask; with 0 there is one
     listener, which answers everything. The port is that of the socket: no caller can name another.
+    What came by the internal one has `state["inside"]`.
     """
 
     def __init__(self, app: ASGIApp, *, internal_port: int) -> None:
@@ -27,6 +28,7 @@ class DoorsMiddleware:
             inside = local is not None and local[1] == self._internal_port
             if inside != _is_ours(scope["path"]):
                 raise NotFound("There is nothing at this address.")
+            scope.setdefault("state", {})["inside"] = inside
         await self.app(scope, receive, send)
 
 

@@ -95,12 +95,6 @@ def test_nodes_in_the_cluster_are_set_as_in_compose() -> None:
     assert (
         given["IG_CONTROL_URL"]["value"] == "http://grove-inboxgrove-internal.inboxgrove.svc:8002"
     )
-    # The API must serve the name by which its nodes call it.
-    hosts = {each["name"]: each for each in container("full", "api")["env"]}["ALLOWED_HOSTS"]
-    assert hosts["value"].split(",") == [
-        "api.example.com",
-        "grove-inboxgrove-internal.inboxgrove.svc",
-    ]
 
 
 def test_prometheus_operator_is_given_the_rules_and_the_names_they_know() -> None:

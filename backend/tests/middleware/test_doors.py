@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -37,8 +38,8 @@ def not_here(answer: httpx.Response) -> bool:
     return answer.status_code == 404 and "nothing at this address" in answer.text
 
 
-def door(port: int, internal_port: int) -> Iterator[TestClient]:
-    app = create_app(Settings(internal_port=internal_port))
+def door(port: int, internal_port: int, **more: Any) -> Iterator[TestClient]:
+    app = create_app(Settings(internal_port=internal_port, **more))
     with TestClient(app, base_url=f"http://127.0.0.1:{port}") as client:
         yield client
 
@@ -90,6 +91,15 @@ def test_a_caller_cannot_talk_itself_inside(public: TestClient) -> None:
     for headers in ({"Host": "127.0.0.1:8002"}, {"X-Forwarded-Port": "8002"}):
         assert not_here(public.get("/metrics", headers=headers))
     assert not_here(public.get("//metrics")) or public.get("//metrics").status_code == 404
+
+
+@pytest.mark.parametrize(("port", "status"), [(8000, 400), (8002, 401)])
+def test_nodes_may_call_us_by_any_name(world: Running, port: int, status: int) -> None:
+    """Strangers may not; at the one listener there is otherwise, nodes are strangers."""
+    internal_port = 8002 if port == 8002 else 0
+    for client in door(port, internal_port, allowed_hosts=["api.example.com"]):
+        answer = client.get("/internal/mta/v1/kills", headers={"Host": "api:8002"})
+        assert answer.status_code == status
 
 
 @pytest.mark.parametrize("workers", [1, 2])

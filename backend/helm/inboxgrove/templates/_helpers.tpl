@@ -73,9 +73,6 @@ capabilities: {drop: [ALL]}
 {{- /* Settings that are no secrets. They stand in the pods, so that a change of one starts new pods. */ -}}
 {{- define "inboxgrove.env" -}}
 {{- $config := deepCopy .Values.config -}}
-{{- if hasKey $config "ALLOWED_HOSTS" -}}
-{{- $_ := set $config "ALLOWED_HOSTS" (printf "%s,%s" $config.ALLOWED_HOSTS (include "inboxgrove.internalHost" .)) -}}
-{{- end -}}
 {{- if .Values.kumomta.enabled -}}
 {{- if not (hasKey $config "KUMO_ADMIN_URLS") -}}
 {{- $_ := set $config "KUMO_ADMIN_URLS" (include "inboxgrove.nodeURLs" .) -}}
