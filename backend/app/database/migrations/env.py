@@ -45,8 +45,11 @@ def run() -> None:
         get_settings().owner_url, poolclass=pool.NullPool
     )
     with engine.connect() as connection:
-        connection.execute(text("SET lock_timeout = '4s'"))
+        # Another upgrade is waited for as long as it may take; `lock_timeout` counts here too.
+        connection.execute(text("SET lock_timeout = '10min'"))
         connection.execute(text(f"SELECT pg_advisory_lock({LOCK})"))
+        # A table that is in use is not: who waits for it holds up every later reader.
+        connection.execute(text("SET lock_timeout = '4s'"))
         connection.commit()
         try:
             context.configure(
