@@ -204,10 +204,11 @@ def migrate() -> None:
 
 @cli.command(context_settings=PASS_ON)
 def ops(context: typer.Context) -> None:
-    """Look after a running system: reconcile, invariants, outbox, jobs, kill, and more."""
+    """Look after a running system: invariants, outbox, jobs, kill, backup, restore …"""
     _adopt_running_stack()
     from app.ops import ops_app
     from app.ops_appeals import appeals_app
+    from app.ops_backup import backup, backup_verify, restore
     from app.ops_claims import domain_claims
     from app.ops_dkim import dkim_app
     from app.ops_events import replay_events
@@ -215,6 +216,9 @@ def ops(context: typer.Context) -> None:
     from app.ops_nodes import nodes_app
     from app.ops_transfers import transfer_code
 
+    ops_app.command()(backup)
+    ops_app.command("backup-verify")(backup_verify)
+    ops_app.command()(restore)
     ops_app.command("domain-claims")(domain_claims)
     ops_app.command("replay-events")(replay_events)
     ops_app.command()(jobs)
