@@ -214,6 +214,7 @@ def ops(context: typer.Context) -> None:
     from app.ops_events import replay_events
     from app.ops_jobs import jobs
     from app.ops_nodes import nodes_app
+    from app.ops_restored import restored_app
     from app.ops_transfers import transfer_code
 
     ops_app.command()(backup)
@@ -226,6 +227,7 @@ def ops(context: typer.Context) -> None:
     ops_app.add_typer(appeals_app, name="appeals")
     ops_app.add_typer(nodes_app, name="nodes")
     ops_app.add_typer(dkim_app, name="dkim")
+    ops_app.add_typer(restored_app, name="restored")
     _pass_on(ops_app, "ops", context.args)
 
 

@@ -113,8 +113,8 @@ def _hold(connection: psycopg.Connection[Any], made: Manifest) -> None:
 
 def _holds_tables(connection: psycopg.Connection[Any]) -> bool:
     found = connection.execute(
-        f"SELECT 1 FROM pg_class c JOIN ({_OURS}) n ON c.relnamespace = n.nspname::regnamespace"
-        " LIMIT 1"
+        "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' LIMIT 1"
     )
     return found.fetchone() is not None
 

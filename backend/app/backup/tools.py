@@ -26,8 +26,8 @@ def find(name: str, server: int) -> Path:
     """`name` (pg_dump, pg_restore …) of the server's major version, else of the next newer one.
 
     Looked for in PG_BIN and nowhere else; when that is not set in the wheel of the embedded server,
-    on PATH and in Debian's directories. An older pg_dump refuses a newer server, and of newer ones the nearest knows the server best (PostgreSQL
-    manual, pg_dump, "Notes"). Raises BackupError.
+    on PATH and in Debian's directories. An older pg_dump refuses a newer server, and of newer ones
+    the nearest knows the server best (PostgreSQL manual, pg_dump, "Notes"). Raises BackupError.
     """
     found: dict[int, Path] = {}
     for directory in _directories():

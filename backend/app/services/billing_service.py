@@ -89,6 +89,8 @@ class BillingService:
                 "tenant_id": str(tenant.id),
                 "order_id": str(purchase.id),
                 "domain": purchase.domain_name,
+                "kind": str(PurchaseKind.REGISTRATION),
+                "years": str(years),
             },
             key=f"pi:{purchase.id}",
             automatic=purchase.automatic_capture,

@@ -255,6 +255,8 @@ def intent_of(
             "tenant_id": str(tenant.id),
             "order_id": str(order.id),
             "domain": order.domain_name,
+            "kind": str(order.kind),
+            "years": str(order.years),
         },
         key=f"pi:{order.id}",
         automatic=order.automatic_capture,
