@@ -8,6 +8,7 @@ recovery to a point in time begins, and the promotion of a standby), takes it fo
 from __future__ import annotations
 
 from datetime import datetime
+from typing import LiteralString
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
@@ -16,7 +17,7 @@ from app import clock, errors
 from app.database.models import Restoration
 from app.services import notices
 
-_CLUSTER = text(
+CLUSTER: LiteralString = (
     "SELECT system_identifier || ':' || left(pg_walfile_name(pg_current_wal_lsn()), 8)"
     " FROM pg_control_system()"
 )
@@ -25,7 +26,7 @@ _TURN = text("SELECT pg_advisory_xact_lock(7264002)")
 
 def cluster(db: Session) -> str:
     """Which PostgreSQL this is: its system identifier, and the timeline in hex."""
-    return str(db.scalar(_CLUSTER))
+    return str(db.scalar(text(CLUSTER)))
 
 
 def newest(db: Session) -> Restoration | None:

@@ -42,7 +42,8 @@ def test_a_second_upgrade_waits_for_the_first(clean: None) -> None:
         second = start(url)
         deadline = time.monotonic() + 30
         while not waits_for_lock(first):
-            assert second.poll() is None and time.monotonic() < deadline
+            assert second.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(0.05)
         # Longer than a table would be waited for.
         with pytest.raises(subprocess.TimeoutExpired):
