@@ -47,7 +47,7 @@ def refuse(db: Session) -> None:
 
 
 def observe(db: Session) -> bool:
-    """Write down that the database lives elsewhere than before; whether that was news."""
+    """Write down that the database lives elsewhere than before; whether it is held from now on."""
     life, here = newest(db), cluster(db)
     if life is not None and life.cluster == here:
         return False
@@ -57,12 +57,23 @@ def observe(db: Session) -> bool:
         now = clock.now()
         cause = "The first start of this installation."
         db.add(Restoration(cluster=here, cause=cause, data_until=now, released_at=now))
+    elif life.released_at is None:
+        # A restore that said so itself, and could not know where the product would find it.
+        life.cluster = here
     elif life.cluster != here:
         hold(db, "The database was found in another cluster, or on another timeline.", None)
-    else:
-        return False
+        return True
     db.flush()
-    return True
+    return False
+
+
+def present(db: Session) -> Restoration:
+    """The restoration that is held. Raises Conflict when none is."""
+    observe(db)
+    life = newest(db)
+    if life is None or life.released_at is not None:
+        raise errors.Conflict("Nothing is held.")
+    return life
 
 
 def hold(db: Session, cause: str, data_until: datetime | None) -> Restoration:
@@ -85,12 +96,7 @@ def release(db: Session, *, unseen: bool = False) -> Restoration:
 
     `unseen` releases all the same.
     """
-    db.execute(_TURN)
-    life = newest(db)
-    if life is None or not is_held(db):
-        raise errors.Conflict("Nothing is held.")
-    if life.cluster != cluster(db):
-        life = hold(db, "The database was found in another cluster or timeline.", None)
+    life = present(db)
     if life.reconciled_at is None and not unseen:
         raise errors.Conflict(
             "Nobody has compared this database with Stripe and the registrar yet:"

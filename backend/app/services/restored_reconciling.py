@@ -229,9 +229,7 @@ def finish(
     Raises Conflict when nothing is held.
     """
     providers = providers or ports.current()
-    life = restored_mode.newest(db)
-    if life is None or not restored_mode.is_held(db):
-        raise errors.Conflict("Nothing is held.")
+    life = restored_mode.present(db)
     since = (life.data_until or clock.now() - MEMORY) - OVERLAP
     strangers = sorted(_strangers(since, db, providers.payments))
     missed = reconciliation.fetch_missed_events(db, providers.payments, since=since)

@@ -70,11 +70,15 @@ def move_to(world: Running) -> Iterator[Callable[[str], None]]:
         engine.dispose()
 
 
-def outside(customer: Customer) -> tuple[int, list[tuple[str, int]]]:
-    """Our money at the registrar, and every payment of the customer's card."""
-    charges = at_stripe(customer, "charges", customer=customer_id(customer), limit="100")["data"]
-    taken = sorted((charge["id"], charge["amount_captured"]) for charge in charges)
-    return ports.current().registrar.balance_cents(), taken
+def outside(*customers: tuple[Customer, str]) -> list[tuple[str, int, int]]:
+    """Our money at the registrar; every payment, subscription and invoice of these customers."""
+    found = [("registrar", ports.current().registrar.balance_cents(), 0)]
+    for asking, id_ in customers:
+        for kind, more in (("charges", {}), ("subscriptions", {"status": "all"}), ("invoices", {})):
+            for row in at_stripe(asking, kind, customer=id_, limit="100", **more)["data"]:
+                taken, back = row.get("amount_captured") or 0, row.get("amount_refunded") or 0
+                found.append((row["id"], taken, back))
+    return sorted(found)
 
 
 def renew_now(customer: Customer, name: str) -> None:
@@ -121,8 +125,11 @@ def test_an_hour_is_lost_and_nothing_happens_twice(
     newcomer = Customer(world, signed_in.drain).sign_up()
     newcomer.add_card()
     quiet(signed_in)
-    before, known = outside(signed_in), domains(signed_in)
     stranger = customer_id(newcomer)
+    everybody = [(signed_in, customer_id(signed_in)), (other, customer_id(other))]
+    everybody.append((newcomer, stranger))
+    before, known = outside(*everybody), domains(signed_in)
+    assert len(before) > 10
     world.advance(seconds=3000)
 
     done = ops("restore", dump, url=fresh.url)
@@ -136,11 +143,11 @@ def test_an_hour_is_lost_and_nothing_happens_twice(
     refused = signed_in.try_post("/billing/domain-purchase-intent", domain_name=f"no-{one}")
     assert (refused.status_code, refused.json()["error_code"]) == (503, "SERVICE_RESTORING")
     tick(signed_in)
-    assert outside(signed_in) == before
+    assert outside(*everybody) == before
     assert "compare" in ops("restored", "release", url=fresh.url, fails=True)["said"]
 
     found = ops("restored", "reconcile", url=fresh.url)
-    assert outside(signed_in) == before
+    assert outside(*everybody) == before
     (account,) = [row for row in found["accounts"] if row["tenant_id"] == signed_in.tenant_id]
     assert {told.partition(":")[0] for told in account["names"]} == {one, two, three}
     assert account["unexplained"] == []
@@ -157,7 +164,7 @@ def test_an_hour_is_lost_and_nothing_happens_twice(
     signed_in.sign_in_again()
     tick(signed_in)
     quiet(signed_in)
-    assert outside(signed_in) == before
+    assert outside(*everybody) == before
     assert audit(signed_in).balances
     with transaction(tenant=ALL_TENANTS) as db:
         assert not db.scalars(select(Job.task).where(Job.state == JobState.DEAD)).all()

@@ -56,14 +56,22 @@ def test_another_cluster_holds_money_and_names_but_not_the_kill_switch(clean: No
     # Its own alert is told as well.
     assert set(swept()) <= {"monitoring.housekeeping", "billing.send_alert"}
     assert alerts() == ["restored"]
-    with transaction(tenant=ALL_TENANTS) as db:
-        db.add(Restoration(cluster="", cause="again"))
     with transaction(tenant=ALL_TENANTS) as db, pytest.raises(errors.Conflict, match="compared"):
         restored_mode.release(db)
     with transaction(tenant=ALL_TENANTS) as db:
         restored_mode.release(db, unseen=True)
     assert not held()
     assert {"billing.reconcile", "domains.look_after_all"} <= set(swept())
+
+
+def test_a_restore_that_said_so_itself_keeps_what_it_knows(clean: None) -> None:
+    until = clock.now()
+    with transaction(tenant=ALL_TENANTS) as db:
+        db.add(Restoration(cluster="", cause="a.dump was restored.", data_until=until))
+    swept()
+    with transaction(tenant=ALL_TENANTS) as db:
+        assert restored_mode.present(db).data_until == until
+        assert len(db.scalars(select(Restoration)).all()) == 1
 
 
 def test_two_relays_see_it_once(clean: None) -> None:
