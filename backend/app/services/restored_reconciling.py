@@ -164,7 +164,7 @@ def _again(
         renews_from=None if domain is None else domain.expiry_date,
         years=int(intent.metadata["years"]),
         registrar=registrar,
-        cost_cents=held.charged_cents or 0,
+        cost_cents=0,  # The registrar was paid; nothing may be spent on it again.
         price_cents=intent.amount,
         currency=intent.currency,
         premium=False,
