@@ -186,3 +186,16 @@ def test_an_older_program_is_never_taken(tmp_path: Path, monkeypatch: pytest.Mon
     assert tools.find("pg_dump", 40) == tmp_path / "40" / "pg_dump"
     with pytest.raises(tools.BackupError, match="postgresql-client-41"):
         tools.find("pg_dump", 41)
+
+
+def test_the_drill_restores_into_a_cluster_of_its_own(dump: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, str(BACKEND / "scripts/restore-drill"), str(dump)],
+        cwd=BACKEND,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert "held: True, audit chains whole: True" in said.stdout
