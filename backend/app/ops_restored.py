@@ -78,7 +78,7 @@ def reconcile(as_json: AsJSON = False) -> None:
 
     May be repeated; exit 1 when something needs a person.
     """
-    from app.services import reconciliation, restored_reconciling
+    from app.services import reconciliation, restored_findings
 
     found: list[Account] = []
     with redirect_stdout(sys.stderr):  # What is logged meanwhile.
@@ -87,7 +87,7 @@ def reconcile(as_json: AsJSON = False) -> None:
             done = do(partial(_account, tenant_id))["account"]
             if done is not None:
                 found.append(done)
-        result = do(lambda db: restored_reconciling.finish(found, db))
+        result = do(lambda db: restored_findings.finish(found, db))
     show(result, as_json)
     raise typer.Exit(1 if any(one.unexplained for one in found) else 0)
 

@@ -63,7 +63,7 @@ def observe(db: Session) -> bool:
     elif life.cluster != here:
         hold(db, "The database was found in another cluster, or on another timeline.", None)
         return True
-    db.flush()
+    db.flush()  # The next look is at what was written.
     return False
 
 
@@ -80,7 +80,7 @@ def hold(db: Session, cause: str, data_until: datetime | None) -> Restoration:
     """Begin to hold; an operator is called. `data_until` is the instant the data is from."""
     row = Restoration(cluster=cluster(db), cause=cause[:300], data_until=data_until)
     db.add(row)
-    db.flush()
+    db.flush()  # Its id is the fact that the alert is about.
     notices.alert(
         db,
         "restored",

@@ -122,6 +122,8 @@ def test_an_hour_is_lost_and_nothing_happens_twice(
     renew_now(signed_in, one)
     signed_in.upgrade("growth")
     other.add_card()
+    address = f"stop-{signed_in.tag}@gmail.test"
+    signed_in.post("/infrastructure/suppressions", targets=[address])
     newcomer = Customer(world, signed_in.drain).sign_up()
     newcomer.add_card()
     quiet(signed_in)
@@ -153,6 +155,8 @@ def test_an_hour_is_lost_and_nothing_happens_twice(
     assert account["unexplained"] == []
     assert account["repairs"]["subscription"] is True
     assert stranger in found["customers_without_account"]
+    assert found["suppressions_kept"] == 1
+    assert address in ports.current().mail.suppressed()[signed_in.tenant_id]
     assert "restored_reconciled" in alerts()
     with transaction(tenant=ALL_TENANTS) as db:
         assert db.get_one(Tenant, UUID(signed_in.tenant_id)).subscription_tier == "growth"
