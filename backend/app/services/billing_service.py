@@ -91,6 +91,7 @@ class BillingService:
                 "domain": purchase.domain_name,
                 "kind": str(PurchaseKind.REGISTRATION),
                 "years": str(years),
+                "registrar": purchase.registrar,
             },
             key=f"pi:{purchase.id}",
             automatic=purchase.automatic_capture,

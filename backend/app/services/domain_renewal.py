@@ -257,6 +257,7 @@ def intent_of(
             "domain": order.domain_name,
             "kind": str(order.kind),
             "years": str(order.years),
+            "registrar": order.registrar,
         },
         key=f"pi:{order.id}",
         automatic=order.automatic_capture,

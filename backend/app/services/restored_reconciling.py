@@ -37,6 +37,9 @@ from app.services import (
 )
 from app.services.subscription_service import lock
 
+_ORDER = {"order_id", "domain", "kind", "years", "registrar"}
+"""What a payment for a name tells of its order."""
+
 _PAID = {"succeeded", "requires_capture"}
 
 
@@ -83,21 +86,23 @@ def _order(
     tenant: Tenant, intent: ports.Intent, done: Account, db: Session, providers: ports.Providers
 ) -> None:
     purchase = ledger.purchase_of(intent.id, db)
-    if purchase is None and "order_id" in intent.metadata:
-        purchase = db.get(DomainPurchase, UUID(intent.metadata["order_id"]))
-    known = purchase is not None
-    if purchase is None and not {"order_id", "domain", "kind", "years"} <= intent.metadata.keys():
+    if purchase is None and "order_id" not in intent.metadata:
         return  # An invoice's payment, which the books tell of.
+    purchase = purchase or db.get(DomainPurchase, UUID(intent.metadata["order_id"]))
+    known = purchase is not None
     if purchase is not None and purchase.state != PurchaseState.QUOTED:
         return
-    name = intent.metadata["domain"] if purchase is None else purchase.domain_name
+    name = intent.metadata.get("domain", "") if purchase is None else purchase.domain_name
     told = f"{name}: {intent.amount / 100:.2f} {intent.currency.upper()}, {intent.id}"
-    found = _find(name, providers)
-    if found is None:
+    if purchase is None and not intent.metadata.keys() >= _ORDER:
+        done.unexplained.append(f"{told}: its order is not known here")
+        return
+    registrar = intent.metadata["registrar"] if purchase is None else purchase.registrar
+    held = providers.at(registrar).registrar.find(name)
+    if held is None:
         if not known or (intent.status == "succeeded" and not _is_automatic(purchase)):
             done.unexplained.append(f"{told}: the name is not in our account")
         return
-    registrar, held = found
     try:
         with db.begin_nested():
             purchase = purchase or _again(tenant, intent, registrar, held, db)
@@ -121,14 +126,6 @@ def _order(
 def _is_automatic(purchase: DomainPurchase | None) -> bool:
     """Charged before it is bought, so that a payment is no sign of a name."""
     return purchase is not None and purchase.automatic_capture
-
-
-def _find(name: str, providers: ports.Providers) -> tuple[str, ports.Registration] | None:
-    for registrar in (providers.registrar, *providers.others.values()):
-        held = registrar.find(name)
-        if held is not None:
-            return registrar.name, held
-    return None
 
 
 def _again(
