@@ -27,6 +27,8 @@ _PLAIN = (
     "SET LOCAL extra_float_digits = 1",
     "SET LOCAL lock_timeout = 0",
     "SET LOCAL statement_timeout = 0",
+    # pg_dump may take an hour on the snapshot that this transaction keeps for it.
+    "SET LOCAL idle_in_transaction_session_timeout = 0",
     "SELECT set_config('app.tenant', '*', true)",
 )
 

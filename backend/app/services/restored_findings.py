@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app import clock
@@ -36,6 +36,8 @@ def finish(
     Raises Conflict when nothing is held.
     """
     providers = providers or ports.current()
+    # Stripe is asked page by page meanwhile.
+    db.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10min'"))
     life = restored_mode.present(db)
     since = (life.data_until or clock.now() - MEMORY) - OVERLAP
     strangers = sorted(_strangers(since, db, providers.payments))

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from app import clock, errors, events
@@ -64,6 +64,8 @@ def account(
 ) -> Account | None:
     """Catch one account up. Repeats are harmless; None when there was nothing to do."""
     providers = providers or ports.current()
+    # Stripe is asked page by page meanwhile.
+    db.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10min'"))
     tenant = lock(db.get_one(Tenant, tenant_id), db)
     done = Account(str(tenant_id))
     if tenant.stripe_customer_id is None:

@@ -125,6 +125,23 @@ def test_nobody_may_be_connected_meanwhile(dump: Path) -> None:
     assert "other connections" in refused.stderr
 
 
+def test_a_long_dump_outlives_the_servers_patience(dump: Path, tmp_path: Path) -> None:
+    url = owned_database("patient")
+    told("restore", str(dump), DATABASE_URL=url)
+    with psycopg.connect(servers.admin_url_of(url), autocommit=True) as connection:
+        name, major = url.rpartition("/")[2], connection.info.server_version // 10_000
+        connection.execute(
+            f'ALTER DATABASE "{name}" SET idle_in_transaction_session_timeout = 700'  # ms
+        )
+    slow = tmp_path / "bin" / "pg_dump"
+    slow.parent.mkdir()
+    real = tools.find("pg_dump", major)
+    slow.write_text(f'#!/bin/sh\n[ "$1" = --version ] || sleep 1.5\nexec {real} "$@"\n')
+    slow.chmod(0o755)
+    again = str(tmp_path / "again")
+    assert told("backup", again, DATABASE_URL=url, PG_BIN=str(slow.parent))["rows"] > 0
+
+
 def test_a_damaged_dump_is_told_of_and_not_restored(dump: Path) -> None:
     assert told("backup-verify", str(dump))["rows"] > 0
     held = bytearray(dump.read_bytes())
