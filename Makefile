@@ -25,12 +25,13 @@ fuzz: setup ## Hostile input from the OpenAPI document: more examples, several s
 		RLS_TRANSACTIONS=$${RLS_TRANSACTIONS:-20000} $(BIN)/pytest -n 4 -rP \
 		tests/security/test_schemathesis.py tests/security/test_row_level_security.py
 
-check: setup ## Format, lint, types, import rules, house rules, and models against migrations
+check: setup ## Format, lint, types, import rules, house rules, migrations
 	cd backend && $(BIN)/ruff format --check .
 	cd backend && $(BIN)/ruff check .
 	cd backend && $(BIN)/mypy app sandbox
 	cd backend && $(BIN)/lint-imports
 	cd backend && $(BIN)/python -m app.embedded sh -c '$(BIN)/alembic upgrade head && $(BIN)/alembic check'
+	cd backend && $(BIN)/python scripts/lint-migrations
 	cd backend && $(BIN)/zensical build --strict
 	cd backend && $(BIN)/pytest tests/architecture
 

@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 GROUPS = {
     "ops": (
         "app.ops_commands:ops_app",
-        "Look after a running system: reconcile, invariants, outbox, jobs, kill, and more.",
+        "Look after a running system: invariants, outbox, jobs, kill, backup, restore, and more.",
     ),
     "admin": (
         "app.ops_commands:admin_app",

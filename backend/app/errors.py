@@ -246,3 +246,9 @@ class Unavailable(InboxGroveError):
     """The service is briefly unavailable. Nothing was changed; try again shortly."""
 
     code = "SERVICE_UNAVAILABLE"
+
+
+class Restoring(Unavailable):
+    """Purchases and payments are closed while we recover from an accident. Nothing was changed."""
+
+    code = "SERVICE_RESTORING"

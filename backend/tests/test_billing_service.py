@@ -80,7 +80,10 @@ def test_a_quote_names_price_and_end(buyer: UUID, outside: FakeWorld) -> None:
     assert purchase.expires_at > clock.now()
     assert (intent.amount, intent.status) == (purchase.price_cents, "requires_payment_method")
     # Nothing about the person goes to the provider.
-    assert set(intent.metadata) == {"tenant_id", "order_id", "domain"}
+    assert set(intent.metadata) == {
+        *("tenant_id", "order_id", "domain"),
+        *("kind", "years", "registrar"),
+    }
     assert movements() == []
 
 

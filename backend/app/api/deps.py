@@ -28,7 +28,7 @@ from app.database.session import ALL_TENANTS, scope, transaction
 from app.rules import api_keys, permissions, plans
 from app.rules.permissions import Permission
 from app.rules.throttles import block_of
-from app.services import kill_switch
+from app.services import kill_switch, restored_mode
 from app.utils import monitoring, security
 
 NOBODY = "nobody"
@@ -325,11 +325,21 @@ def requires(
         checks.append(Depends(_answer_repeats))
     if waits:
         checks.insert(0, Depends(provider_lane, scope="function"))
+        if permission not in _LOOKS:
+            checks.append(Depends(_not_while_restored))
     role = permissions.least_role(permission)
     about = _about(role, permission, audit_event)
     if person or permission not in permissions.GRANTABLE:
         about["x-person-only"] = True
     return {"dependencies": checks, "openapi_extra": about}
+
+
+_LOOKS = frozenset({Permission.DOMAINS_READ, Permission.BILLING_READ})
+
+
+def _not_while_restored(db: DB) -> None:
+    """On a restored database nothing is changed at a provider before somebody has looked."""
+    restored_mode.refuse(db)
 
 
 async def _answer_repeats(claim: Annotated[Claim, Depends(claim_key, scope="function")]) -> None:

@@ -41,6 +41,7 @@ from app.database.tables.infrastructure import Inbox, InboxStatus, Provision
 from app.database.tables.messaging import Job, JobState, OutboxEvent, ScheduledRun
 from app.database.tables.nodes import MTANode, NodeMode
 from app.database.tables.notices import BillingNotice, NoticeKind, OperatorAlert
+from app.database.tables.recovery import Backup, Restoration
 from app.database.tables.sending import (
     DeliveryEvent,
     DomainDay,
@@ -85,6 +86,7 @@ __all__ = [
     "Appeal",
     "AppealState",
     "AuditLog",
+    "Backup",
     "Base",
     "BillingNotice",
     "Complaint",
@@ -132,6 +134,7 @@ __all__ = [
     "Refund",
     "Registrant",
     "RegistrarOperation",
+    "Restoration",
     "Role",
     "ScheduledRun",
     "StepName",

@@ -112,29 +112,7 @@ class DomainService:
                 raise errors.DomainLimitExceeded(limit=limit, used=used, requested=requested)
             case limits.Allowed():
                 pass
-        domain = _add(tenant, purchase, db)
-        tenant.domains_count += 1
-        purchase.domain_id, purchase.failure = domain.id, None
-        purchase.state = PurchaseState.AUTHORISED
-        domain_steps.plan(domain, db)
-        domain_steps.step(domain, StepName.PAYMENT, db).started_at = purchase.created_at
-        domain_steps.finish(domain, StepName.PAYMENT, db, then=StepName.REGISTRATION)
-        audit.write(
-            db,
-            tenant.id,
-            "domain_purchase_requested",
-            "domain",
-            domain.id,
-            {
-                "status": [None, str(domain.status)],
-                "domain_name": [None, domain.domain_name],
-                "purchase_state": [str(PurchaseState.QUOTED), str(purchase.state)],
-            },
-        )
-        outbox.record(
-            db, events.DomainPurchaseAuthorised(tenant_id=tenant.id, purchase_id=purchase.id)
-        )
-        return domain
+        return begin_paid(tenant, purchase, db)
 
     @staticmethod
     def purchase_domain(
@@ -252,6 +230,34 @@ def _intent_id(purchase: DomainPurchase) -> str:
     if purchase.stripe_payment_intent_id is None:
         raise errors.PaymentNotCompleted(payment_status="missing")
     return purchase.stripe_payment_intent_id
+
+
+def begin_paid(tenant: Tenant, purchase: DomainPurchase, db: Session) -> Domain:
+    """The name of a purchase whose price is held or paid, and the first steps of having it.
+
+    Expects both rows locked. Raises DomainTaken.
+    """
+    domain = _add(tenant, purchase, db)
+    tenant.domains_count += 1
+    purchase.domain_id, purchase.failure = domain.id, None
+    purchase.state = PurchaseState.AUTHORISED
+    domain_steps.plan(domain, db)
+    domain_steps.step(domain, StepName.PAYMENT, db).started_at = purchase.created_at
+    domain_steps.finish(domain, StepName.PAYMENT, db, then=StepName.REGISTRATION)
+    audit.write(
+        db,
+        tenant.id,
+        "domain_purchase_requested",
+        "domain",
+        domain.id,
+        {
+            "status": [None, str(domain.status)],
+            "domain_name": [None, domain.domain_name],
+            "purchase_state": [str(PurchaseState.QUOTED), str(purchase.state)],
+        },
+    )
+    outbox.record(db, events.DomainPurchaseAuthorised(tenant_id=tenant.id, purchase_id=purchase.id))
+    return domain
 
 
 def _check_payment(tenant: Tenant, purchase: DomainPurchase, intent: ports.Intent) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -95,8 +95,12 @@ def accounts(db: Session) -> list[UUID]:
     )
 
 
-def fetch_missed_events(db: Session, payments: ports.PaymentGateway) -> int:
+def fetch_missed_events(
+    db: Session, payments: ports.PaymentGateway, *, since: datetime | None = None
+) -> int:
     """Store what happened at Stripe and never reached us; how many events that were.
+
+    All since `since`, however young; else those of LOOK_BACK that are not on their way.
 
     What reached us and had no effect, because its job was given up, is set going again. All recent
     events are asked for and not only those Stripe calls undelivered: an answer of 200 that we gave
@@ -104,8 +108,9 @@ def fetch_missed_events(db: Session, payments: ports.PaymentGateway) -> int:
     """
     now = clock.now()
     found = 0
-    for event in payments.events_since(now - LOOK_BACK, sorted(stripe_events.HANDLERS)):
-        if event.created <= now - ON_ITS_WAY:
+    begin = since or now - LOOK_BACK
+    for event in payments.events_since(begin, sorted(stripe_events.HANDLERS)):
+        if since is not None or event.created <= now - ON_ITS_WAY:
             if event_store.store(event, db) is not None:
                 found += 1
             else:

@@ -24,7 +24,8 @@ from app.database import audit
 from app.database.session import ALL_TENANTS, transaction
 from app.database.tables.messaging import Job, JobState
 from app.errors import InboxGroveError, ProviderUnavailable, Unavailable
-from app.services import notices
+from app.services import notices, restored_mode
+from app.tasks.routing import WAIT_WHILE_RESTORED
 from app.telemetry import tracing
 from app.utils import monitoring
 
@@ -129,6 +130,10 @@ def _begin(job_id: UUID) -> Job | None:
     with transaction(tenant=ALL_TENANTS) as db:
         job = db.get(Job, job_id, with_for_update=True)
         if job is None or job.state != JobState.SENT:
+            return None
+        if job.task in WAIT_WHILE_RESTORED and restored_mode.is_held(db):
+            # The broker may still hold what was sent before the database was put back.
+            job.state, job.next_try_at = JobState.WAITING, clock.now()
             return None
         if job.deliveries >= MAX_DELIVERIES:
             job.last_error = "The worker died three times while it ran this."

@@ -26,8 +26,9 @@ from app.database.session import ALL_TENANTS, engine, transaction
 from app.database.tables.messaging import Job, JobState
 from app.database.tables.tenancy import Tenant
 from app.errors import Unavailable
+from app.services import restored_mode
 from app.tasks.jobs import RUN_LEASE, SENT_LEASE, lock_number
-from app.tasks.routing import ROUTES, UNSTOPPABLE
+from app.tasks.routing import ROUTES, UNSTOPPABLE, WAIT_WHILE_RESTORED
 from app.utils import monitoring
 
 BATCH = 200
@@ -61,16 +62,19 @@ def route(db: Session) -> int:
 def claim_due(db: Session) -> Sequence[Job]:
     """Due jobs, marked as sent. A sent one whose lease ran out is due again, unless it runs.
 
-    The jobs of a suspended tenant wait, but for those that must go on.
+    The jobs of a suspended tenant wait, but for those that must go on. On a restored database that
+    nobody has released, whatever could happen a second time waits.
     """
     now = clock.now()
     held = exists().where(Tenant.id == Job.tenant_id, Tenant.is_suspended)
+    waiting = WAIT_WHILE_RESTORED if restored_mode.is_held(db) else ()
     jobs = db.scalars(
         select(Job)
         .where(
             Job.state.in_([JobState.WAITING, JobState.SENT]),
             Job.next_try_at <= now,
             or_(Job.task.in_(UNSTOPPABLE), ~held),
+            Job.task.not_in(waiting),
         )
         .order_by(Job.next_try_at)
         .limit(BATCH)
@@ -97,6 +101,7 @@ def sweep(send: Send) -> int:
     A crash after the commit leaves jobs marked as sent; their lease runs out and they go again.
     """
     with transaction(tenant=ALL_TENANTS) as db:
+        restored_mode.observe(db)
         route(db)
     with transaction(tenant=ALL_TENANTS) as db:
         due = [(job.task, job.id) for job in claim_due(db)]

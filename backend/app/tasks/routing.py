@@ -120,6 +120,20 @@ UNSTOPPABLE = frozenset(
 """What goes on while a tenant is suspended: money already in flight, the kill switch itself, names
 that end, and what people are told about the safety of their own account."""
 
+_HARMLESS_TWICE = frozenset({"billing.send_alert", "billing.send_verification_mail"})
+WAIT_WHILE_RESTORED = frozenset(
+    task
+    for tasks in ROUTES.values()
+    for task in tasks
+    if (task.startswith(("billing.", "domains.", "webhooks.")) and task not in _HARMLESS_TWICE)
+    # What the relay knows may be newer than the database, such as who was suspended.
+    or task in {"monitoring.compare_directory", "monitoring.reconcile_mail_plane"}
+    # It may have been taken back since.
+    or task in {"accounts.plan_erasures", "accounts.erase"}
+)
+"""What waits on a restored database until an operator releases it (services.restored_mode): money,
+names, and what customers and their servers are told. The kill switch and the relay go on."""
+
 QUEUES: dict[str, str] = {
     "accounts": "default",
     "billing": "money",

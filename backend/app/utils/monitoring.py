@@ -151,6 +151,17 @@ MAIL_TODAY = Gauge(
 DOMAINS = Gauge("ig_domains", "Domains by state.", ["status"], multiprocess_mode="mostrecent")
 INBOXES = Gauge("ig_inboxes", "Inboxes by state.", ["status"], multiprocess_mode="mostrecent")
 
+BACKUP_AGE = Gauge(
+    "ig_backup_age_seconds",
+    "Age of the newest backup, or of the installation when none was made.",
+    multiprocess_mode="mostrecent",
+)
+RESTORED_HELD = Gauge(
+    "ig_restored_held_seconds",
+    "For how long a restored database has waited for its release; 0 for none.",
+    multiprocess_mode="mostrecent",
+)
+
 METRICS_TYPE = CONTENT_TYPE_LATEST
 log = structlog.get_logger()
 

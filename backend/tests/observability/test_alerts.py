@@ -19,7 +19,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.database.models import Job, JobState, OutboxEvent, ProviderEvent, ScheduledRun
+from app.database.models import (
+    Backup,
+    Job,
+    JobState,
+    OutboxEvent,
+    ProviderEvent,
+    Restoration,
+    ScheduledRun,
+)
 from app.database.session import ALL_TENANTS, transaction
 from app.utils import monitoring
 from tests.fixtures.world import Running, eventually
@@ -73,11 +81,17 @@ def test_runbooks_name_commands_that_exist() -> None:
     from app.ops_billing import billing_app
     from app.ops_jobs import jobs
     from app.ops_nodes import nodes_app
+    from app.ops_restored import restored_app
 
     ops = get_command(ops_app)
     known: dict[str, Any] = {
-        "ops": {*ops.commands, "nodes", "appeals", "replay-events", jobs.__name__},  # type: ignore[attr-defined]
+        "ops": {
+            *ops.commands,  # type: ignore[attr-defined]
+            *("nodes", "appeals", "replay-events", jobs.__name__),
+            *("restored", "backup", "backup-verify", "restore"),
+        },
         "nodes": set(get_command(nodes_app).commands),  # type: ignore[attr-defined]
+        "restored": set(get_command(restored_app).commands),  # type: ignore[attr-defined]
         "appeals": set(get_command(appeals_app).commands),  # type: ignore[attr-defined]
         "billing": set(get_command(billing_app).commands),  # type: ignore[attr-defined]
         "admin": set(get_command(admin_app).commands),  # type: ignore[attr-defined]
@@ -180,6 +194,8 @@ def plant(db: Session, make_tenant: Callable[..., Any]) -> None:
     routed = OutboxEvent(event="Test", payload={}, created_at=past, routed_at=past)
     db.add(routed)
     db.flush()
+    db.add(Backup(file="old.dump", bytes=1, rows=1, created_at=past - timedelta(hours=20)))
+    db.add(Restoration(cluster="", cause="It was restored.", created_at=past))
     for task, state in (
         ("billing.refund", JobState.DEAD),
         ("domains.register", JobState.WAITING),
@@ -235,5 +251,7 @@ def test_a_clean_day_is_quiet_and_planted_faults_are_told(
         "JobsDead",
         "ScheduleSilent",
         "KillNotAcknowledged",
+        "BackupOld",
+        "RestoredHeld",
     }
     assert not fired & {"MoneyLost", "ApiErrors", "NodeUnreachable", "ProcessDown"}

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database.models import (
+    Backup,
     Domain,
     DomainPurchase,
     DomainStatus,
@@ -23,6 +24,7 @@ from app.database.models import (
     Plan,
     ProviderEvent,
     PurchaseState,
+    Restoration,
     SubscriptionStatus,
     SuspensionReason,
     Tenant,
@@ -39,6 +41,7 @@ def refresh(db: Session, periods: Mapping[str, timedelta]) -> None:
     _money(db)
     _jobs(db)
     _business(db)
+    _safety(db)
     for scheduled in schedules.report(db, periods):
         monitoring.SCHEDULE_LAG.labels(schedule=scheduled.name).set(scheduled.lag_seconds)
     for name, ids in invariants.run(db).items():
@@ -70,6 +73,17 @@ def _jobs(db: Session) -> None:
     ):
         if finished is not None:
             monitoring.JOB_LAST_SUCCESS.labels(job=task).set(finished.timestamp())
+
+
+def _safety(db: Session) -> None:
+    now = clock.now()
+    made = db.scalar(select(func.max(Backup.created_at)))
+    made = made or db.scalar(select(func.min(Restoration.created_at)))
+    monitoring.BACKUP_AGE.set(0 if made is None else max(0.0, (now - made).total_seconds()))
+    newest = select(Restoration).order_by(Restoration.id.desc()).limit(1)
+    life = db.scalars(newest).one_or_none()
+    held = life is not None and life.released_at is None
+    monitoring.RESTORED_HELD.set((now - life.created_at).total_seconds() if life and held else 0)
 
 
 def _business(db: Session) -> None:

@@ -1,0 +1,132 @@
+"""`inboxgrove ops backup`, `backup-verify` and `restore`: dumps that prove themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.ops import AsJSON, show
+
+if TYPE_CHECKING:
+    from app.backup.manifest import Manifest
+    from app.config import Settings
+
+Directory = Annotated[Path, typer.Argument(help="Where dumps are kept; made if it is missing.")]
+Dump = Annotated[Path, typer.Argument(help="A .dump file; its manifest lies beside it.")]
+
+
+def backup(directory: Directory, as_json: AsJSON = False) -> None:
+    """Dump the database with a manifest; work goes on meanwhile. Exit 1 when it fails.
+
+    Runs as the owner of the schema (MIGRATION_DATABASE_URL, else DATABASE_URL).
+    """
+    from app import clock, wiring
+    from app.backup import dump, tools
+    from app.config import get_settings
+    from app.database.models import Backup
+    from app.database.session import ALL_TENANTS, transaction
+
+    settings = get_settings()
+    wiring.boot(settings)
+    try:
+        path, made = dump.take(
+            plain(settings.owner_url),
+            directory,
+            now=clock.now(),
+            release=settings.release,
+            keys=keys_of(settings),
+        )
+    except tools.BackupError as error:
+        typer.echo(f"Not done: {error}", err=True)
+        raise typer.Exit(1) from None
+    rows = sum(table.rows for table in made.tables.values())
+    with transaction(tenant=ALL_TENANTS) as db:
+        # For the metric by which somebody notices that no backup was made.
+        at = datetime.fromisoformat(made.taken_at)
+        db.add(Backup(created_at=at, file=path.name, bytes=made.bytes, rows=rows))
+    show(_shown(path, made), as_json)
+
+
+def backup_verify(dump: Dump, as_json: AsJSON = False) -> None:
+    """Check a dump against its manifest and unpack it into nothing; exit 1 when it is damaged."""
+    from app.backup import dump as dumps
+    from app.backup import tools
+
+    try:
+        made = dumps.verify(dump)
+    except tools.BackupError as error:
+        typer.echo(f"Not done: {error}", err=True)
+        raise typer.Exit(1) from None
+    show(_shown(dump, made), as_json)
+
+
+def restore(
+    dump: Dump,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete everything that the database holds first.")
+    ] = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Put a dump into an empty database, compare it with its manifest, and hold the installation.
+
+    Exit 1 when it fails, or when a table is not as it was. Nothing is bought and no money moves
+    afterwards until `inboxgrove ops restored release`.
+    """
+    from app.backup import restore as restoring
+    from app.backup import tools
+    from app.config import get_settings
+
+    settings = get_settings()
+    try:
+        done = restoring.restore(
+            plain(settings.owner_url), dump, keys=keys_of(settings), replace=replace
+        )
+    except tools.BackupError as error:
+        typer.echo(f"Not done: {error}", err=True)
+        raise typer.Exit(1) from None
+    result = {
+        **_shown(dump, done.manifest),
+        "seconds": done.seconds,
+        "differences": done.differences,
+        "wrong_secrets": done.strange_keys,
+    }
+    show(result, as_json)
+    if done.strange_keys:
+        names = ", ".join(done.strange_keys)
+        typer.echo(f"Set these to what they were when the dump was taken: {names}.", err=True)
+    raise typer.Exit(1 if done.differences else 0)
+
+
+def plain(url: str) -> str:
+    """As libpq reads it, without SQLAlchemy's driver."""
+    return "postgresql://" + url.partition("://")[2]
+
+
+def keys_of(settings: Settings) -> dict[str, str]:
+    """Fingerprints of what a restored database cannot be used without; docs/operate/backup.md."""
+    from app.backup import manifest
+
+    return manifest.fingerprints(
+        {
+            "ENCRYPTION_KEYS": settings.encryption_keys,
+            "SECRET_KEY": [settings.secret_key.get_secret_value()],
+            "KUMO_AUTH_PEPPER": [settings.kumo.auth_pepper.get_secret_value()],
+            "KUMO_TRACE_KEY": [settings.kumo.trace_key.get_secret_value()],
+        }
+    )
+
+
+def _shown(path: Path, made: Manifest) -> dict[str, Any]:
+    return {
+        "dump": str(path),
+        "taken_at": made.taken_at,
+        "release": made.release,
+        "revision": made.revision,
+        "bytes": made.bytes,
+        "tables": len(made.tables),
+        "rows": sum(table.rows for table in made.tables.values()),
+        "seconds": made.seconds,
+    }
