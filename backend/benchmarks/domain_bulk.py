@@ -42,7 +42,7 @@ def run(world: Running, customer: Customer, names: int) -> dict[str, Any]:
     customer.add_card()
     customer.upgrade("enterprise")
     customer.drain()
-    world.control("namecheap/settings", limits="real")
+    world.control("namecheap/settings", limits="real", balance="1000000.00")
     world.control("cloudflare/settings", requests="real")
     world.sandbox.delete("/control/namecheap/calls").raise_for_status()
     served = _requests(world)

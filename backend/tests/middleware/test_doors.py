@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -38,25 +37,25 @@ def not_here(answer: httpx.Response) -> bool:
     return answer.status_code == 404 and "nothing at this address" in answer.text
 
 
-def door(port: int, internal_port: int, **more: Any) -> Iterator[TestClient]:
+def door(port: int, internal_port: int, **more: Any) -> TestClient:
     app = create_app(Settings(internal_port=internal_port, **more))
-    with TestClient(app, base_url=f"http://127.0.0.1:{port}") as client:
-        yield client
+    # Its lifespan is left alone: at its end it would close what the other tests of this process use.
+    return TestClient(app, base_url=f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture
-def public(world: Running) -> Iterator[TestClient]:
-    yield from door(8000, 8002)
+def public(world: Running) -> TestClient:
+    return door(8000, 8002)
 
 
 @pytest.fixture
-def inside(world: Running) -> Iterator[TestClient]:
-    yield from door(8002, 8002)
+def inside(world: Running) -> TestClient:
+    return door(8002, 8002)
 
 
 @pytest.fixture
-def only(world: Running) -> Iterator[TestClient]:
-    yield from door(8000, 0)
+def only(world: Running) -> TestClient:
+    return door(8000, 0)
 
 
 @pytest.mark.parametrize(("method", "path"), OURS)
@@ -97,9 +96,9 @@ def test_a_caller_cannot_talk_itself_inside(public: TestClient) -> None:
 def test_nodes_may_call_us_by_any_name(world: Running, port: int, status: int) -> None:
     """Strangers may not; at the one listener there is otherwise, nodes are strangers."""
     internal_port = 8002 if port == 8002 else 0
-    for client in door(port, internal_port, allowed_hosts=["api.example.com"]):
-        answer = client.get("/internal/mta/v1/kills", headers={"Host": "api:8002"})
-        assert answer.status_code == status
+    client = door(port, internal_port, allowed_hosts=["api.example.com"])
+    answer = client.get("/internal/mta/v1/kills", headers={"Host": "api:8002"})
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize("workers", [1, 2])
