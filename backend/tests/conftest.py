@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -45,6 +46,15 @@ def keys_stay() -> Iterator[None]:
     yield
     if before is not None:
         security._configured = before
+
+
+@pytest.fixture(autouse=True)
+def nobody_acts_on() -> Iterator[None]:
+    """A command that a test ran acts as an operator for as long as its process lives: for a test."""
+    yield
+    audit = sys.modules.get("app.database.audit")
+    if audit is not None:
+        audit.acting_as(audit.SYSTEM)
 
 
 @pytest.hookimpl(trylast=True)
