@@ -50,8 +50,11 @@ def run(world: Running, customer: Customer, names: int) -> dict[str, Any]:
     ids = [_order(world, customer, f"bulk{number}-{customer.tag}.com") for number in range(names)]
     ordered = clock.now()
     ran = _work(world, started + LONGEST)
-    calls = world.sandbox.get("/control/namecheap/calls").json()["calls"]
-    outcomes = Counter(call["outcome"] for call in calls)
+    counted = world.sandbox.get("/control/namecheap/calls").json()["counted"]
+    commands: Counter[str] = Counter()
+    for row in counted:
+        commands[row["command"].removeprefix("namecheap.")] += row["count"]
+    turned_away = sum(row["count"] for row in counted if row["outcome"] == "405")
     refused, asked = _requests(world, refused=True), _requests(world)
     states, dead = _states(ids)
     return {
@@ -61,12 +64,9 @@ def run(world: Running, customer: Customer, names: int) -> dict[str, Any]:
         "hours_until_all_were_ordered": round((ordered - started) / timedelta(hours=1), 2),
         "hours_until_all_were_active": round((clock.now() - started) / timedelta(hours=1), 2),
         "registrar": {
-            "calls_per_name": round(len(calls) / names, 2),
-            "by_command": {
-                command.removeprefix("namecheap."): count
-                for command, count in Counter(call["command"] for call in calls).most_common()
-            },
-            "refused_405": outcomes["405"],
+            "calls_per_name": round(commands.total() / names, 2),
+            "by_command": dict(commands.most_common()),
+            "refused_405": turned_away,
         },
         "dns_provider": {
             "calls_per_name": round((asked - served) / names, 2),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
@@ -45,6 +45,8 @@ class NamecheapPart:
         self.registry = Registry(world)
         self.limiter = Limiter()
         self.calls: deque[dict[str, Any]] = deque(maxlen=CALLS_KEPT)
+        self.counted: Counter[tuple[str, str]] = Counter()
+        """All calls by command and outcome, those too that are kept no longer."""
 
     def asgi(self) -> ASGIApp | None:
         return Starlette(routes=[Route("/xml.response", self._serve, methods=["GET", "POST"])])
@@ -122,6 +124,7 @@ class NamecheapPart:
 
     def _note(self, method: str, params: Mapping[str, str], outcome: str) -> None:
         """Remember the call for people and tests; never the key nor the contacts."""
+        self.counted[params.get("Command", ""), outcome] += 1
         self.calls.append(
             {
                 "at": self.world.clock.now().isoformat(),
@@ -150,7 +153,12 @@ class NamecheapPart:
     async def _calls(self, request: Request) -> JSONResponse:
         if request.method == "DELETE":
             self.calls.clear()
-        return JSONResponse({"calls": list(self.calls)})
+            self.counted.clear()
+        counted = [
+            {"command": command, "outcome": outcome, "count": count}
+            for (command, outcome), count in self.counted.most_common()
+        ]
+        return JSONResponse({"calls": list(self.calls), "counted": counted})
 
     async def _elsewhere(self, request: Request) -> JSONResponse:
         """Names that somebody holds at another registrar: {"domain", "name_servers": […]}."""
