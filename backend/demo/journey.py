@@ -231,8 +231,10 @@ class Journey:
     def _send(self) -> None:
         subject = f"Grove {self._tag}"
         began = time.monotonic()
-        with self._step(f"{INBOXES} logins and messages by SMTP"):
-            send_from_all(self._to, self._inboxes, subject)
+        with self._step(f"{INBOXES} logins and messages by SMTP") as notes:
+            deferrals = send_from_all(self._to, self._inboxes, subject)
+            if deferrals:
+                notes.append(f"deferred {deferrals} times before they were taken")
         with self._step("Received, SPF, DKIM and DMARC judged") as notes:
             received = wait_for(
                 lambda: self._all_received(subject),

@@ -13,6 +13,8 @@ from email.utils import formatdate, make_msgid
 from demo.world import Addresses, DemoFailed
 
 AT_ONCE = 10
+PATIENCE_SECONDS = 60.0
+"""For how long a deferred message is offered again."""
 RECIPIENTS = ("ann@gmail.test", "bob@outlook.test", "cid@yahoo.test", "dora@corp.test")
 
 
@@ -52,25 +54,41 @@ def compose(inbox: Inbox, recipient: str, subject: str) -> EmailMessage:
     return message
 
 
-def send_from_all(addresses: Addresses, inboxes: list[Inbox], subject: str) -> float:
-    """One message from every inbox, ten sessions at once; seconds it took."""
+def send_from_all(addresses: Addresses, inboxes: list[Inbox], subject: str) -> int:
+    """One message from every inbox, ten sessions at once; how often one was deferred."""
 
-    def send(numbered: tuple[int, Inbox]) -> str | None:
+    def send(numbered: tuple[int, Inbox]) -> int:
         number, inbox = numbered
-        recipient = RECIPIENTS[number % len(RECIPIENTS)]
+        message = compose(inbox, RECIPIENTS[number % len(RECIPIENTS)], f"{subject} {number + 1}")
+        return _send(addresses, inbox, message)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return sum(pool.map(send, enumerate(inboxes)))
+
+
+def _send(addresses: Addresses, inbox: Inbox, message: EmailMessage) -> int:
+    """Offer one message until it is taken; how often it was deferred before.
+
+    Mail programs and servers keep what is answered with 4yz and come back (RFC 5321, 4.5.4.1).
+    """
+    began, deferrals = time.monotonic(), 0
+    while True:
         try:
             with login(addresses, inbox) as session:
-                session.send_message(compose(inbox, recipient, f"{subject} {number + 1}"))
+                session.send_message(message)
         except (OSError, smtplib.SMTPException) as error:
-            return f"{inbox.email}: {error}"
-        return None
+            if not _is_deferral(error) or time.monotonic() - began > PATIENCE_SECONDS:
+                raise DemoFailed(f"{inbox.email} could not send: {error}") from error
+        else:
+            return deferrals
+        deferrals += 1
+        time.sleep(1.0)
 
-    began = time.monotonic()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        failures = [text for text in pool.map(send, enumerate(inboxes)) if text]
-    if failures:
-        raise DemoFailed(f"{len(failures)} inboxes could not send, the first: {failures[0]}")
-    return time.monotonic() - began
+
+def _is_deferral(error: Exception) -> bool:
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(400 <= code < 500 for code, _ in error.recipients.values())
+    return isinstance(error, smtplib.SMTPResponseException) and 400 <= error.smtp_code < 500
 
 
 class OpenSession:

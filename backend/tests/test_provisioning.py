@@ -12,6 +12,8 @@ from sqlalchemy import select
 
 from app.database.models import AuditLog
 from app.database.session import ALL_TENANTS, transaction
+from app.integrations import ports
+from app.services import directory_repair
 from tests.fixtures.customer import Customer
 from tests.fixtures.world import SECRET, Running
 
@@ -45,6 +47,26 @@ def test_fifty_inboxes_by_default(paying: Customer, own_domain) -> None:
     assert data["csv_data"].startswith("email,username,password,")
     assert all(len(row["password"]) == 32 for row in rows)
     assert paying.get("/auth/me")["usage"]["inboxes"] == 50
+
+
+def test_active_only_when_the_relay_takes_mail(
+    paying: Customer, own_domain, drain, redis: Redis
+) -> None:
+    domain_id = own_domain(paying)
+    # A Redis that was wiped: until the reconciler has run the nodes defer everything.
+    redis.srem("ig:killed", "!")
+    made(paying, domain_id)
+    drain()
+
+    def statuses() -> set[str]:
+        listed = paying.get("/infrastructure/inboxes", domain_id=domain_id)
+        return {inbox["status"] for inbox in listed}
+
+    assert statuses() == {"pending"}
+    with transaction(tenant=ALL_TENANTS) as db:
+        directory_repair.reconcile(db, ports.current().mail)
+    drain(due_too=True)
+    assert statuses() == {"active"}
 
 
 def test_spread_over_domains(paying: Customer, own_domain) -> None:

@@ -19,17 +19,18 @@ from app.database.models import (
 from app.integrations import ports
 from app.rules import plans, warmup
 from app.services.directory_service import DirectoryService
-from app.tasks.jobs import task
+from app.tasks.jobs import Again, task
 
-BLOCK = 5_000
+RESTORED_SECONDS = 1.0
+"""Between two looks whether the relay takes mail again."""
 
 
 @task("provisioning.publish_inboxes")
-def publish_inboxes(db: Session, tenant_id: UUID, provision_id: UUID) -> None:
+def publish_inboxes(db: Session, tenant_id: UUID, provision_id: UUID) -> Again | None:
     """Put a provision's inboxes into the directory; they are active once the relay says so."""
     provision = db.get(Provision, provision_id, with_for_update=True)
     if provision is None or provision.published_at is not None:
-        return
+        return None
     inboxes = db.scalars(
         select(Inbox)
         .where(Inbox.provision_id == provision_id, Inbox.status == InboxStatus.PENDING)
@@ -39,6 +40,10 @@ def publish_inboxes(db: Session, tenant_id: UUID, provision_id: UUID) -> None:
     mail = ports.current().mail
     mail.publish_inboxes([DirectoryService.entry(inbox, status="active") for inbox in inboxes])
     mail.reload()
+    if not mail.is_whole():
+        # Until the reconciler has put everything back the nodes defer all mail. Nobody is told
+        # that an inbox is active before its first message would be taken.
+        return Again(RESTORED_SECONDS, "The relay's directory is being restored.")
     now = clock.now()
     ids = [inbox.id for inbox in inboxes]
     db.execute(
@@ -51,6 +56,7 @@ def publish_inboxes(db: Session, tenant_id: UUID, provision_id: UUID) -> None:
         db, tenant_id, "inbox_activated", "inbox", ids, {"status": ["pending", "active"]}
     )
     provision.published_at = now
+    return None
 
 
 @task("provisioning.publish_inbox")
