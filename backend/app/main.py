@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -38,7 +39,7 @@ from app.api.v1 import (
     webhook_endpoints,
 )
 from app.config import Settings
-from app.database import migrations
+from app.database import migrations, reading
 from app.database.session import engine
 from app.integrations import ports
 from app.middleware import error_handler
@@ -52,6 +53,9 @@ from app.middleware.request_id import RequestIDMiddleware
 from app.tasks import schedule
 
 VERSION = "0.1.0"
+_READERS = 8
+"""Connections of a process for reads on the event loop, beside session.POOL_SIZE."""
+
 _EXPOSED = (
     "X-Request-ID",
     "RateLimit-Limit",
@@ -98,10 +102,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     """Serve, then give every connection back."""
+    await app.state.reads.open(wait=False)
+    # What was made until now stays: no collection of garbage need look through it again.
+    gc.collect()
+    gc.freeze()
     yield
+    await app.state.reads.close(timeout=2)
     ports.current().close()
     app.state.redis.close()
     app.state.limiter.close()
+    await app.state.limiter.aclose()
     engine.dispose()
 
 
@@ -134,6 +144,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
 def _remember(app: FastAPI, settings: Settings) -> None:
     """Values that dependencies need, so that only this module reads settings."""
     app.state.lanes = Lanes()
+    app.state.reads = reading.open_pool(settings.psycopg_url, size=_READERS)
     app.state.limiter = RateLimiter(settings.redis_url)
     app.state.rates = (
         settings.rate_limit_requests_per_minute,
@@ -149,10 +160,13 @@ def _remember(app: FastAPI, settings: Settings) -> None:
 
 def _v1() -> APIRouter:
     router = APIRouter(prefix="/api/v1")
-    people = (auth, passwords, two_factor, notifications, team, api_keys, data_export)
+    people = (passwords, two_factor, notifications, team, api_keys, data_export)
     names = (dkim, domain_connections, domain_leaving, domain_renewals, domains)
-    mail = (infrastructure, warmup, analytics, health, webhook_endpoints)
-    for area in (*people, billing, *names, *mail, decisions, audit_log, admin, nodes):
+    mail = (warmup, analytics, health, webhook_endpoints)
+    # Routes are tried one after the other, so what is asked most comes first.
+    for area in (auth, infrastructure, *names, *mail, *people, billing):
+        router.include_router(area.router)
+    for area in (decisions, audit_log, admin, nodes):
         router.include_router(area.router)
     router.include_router(decisions.admin_router)
     return router

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated, Any, Protocol
 from uuid import UUID
 
@@ -20,12 +18,14 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from app import clock, errors
+from app.api import principals
 from app.api.idempotency import Claim, claim_key
 from app.api.lanes import provider_lane
+from app.api.principals import RECENT, Needs, Principal, SignedIn, about
 from app.database import audit
 from app.database.models import APIKey, Operator, RefreshToken, Tenant, User
 from app.database.session import ALL_TENANTS, scope, transaction
-from app.rules import api_keys, permissions, plans
+from app.rules import api_keys, plans
 from app.rules.permissions import Permission
 from app.rules.throttles import block_of
 from app.services import kill_switch, restored_mode
@@ -34,12 +34,7 @@ from app.utils import monitoring, security
 NOBODY = "nobody"
 """Scope of a session before it is known who asks: no tenant's rows are visible."""
 
-RECENT = timedelta(minutes=15)
-"""How long ago somebody may have shown credentials who asks for something dangerous."""
-
-_bearer = HTTPBearer(auto_error=False, description="An access token or an API key.")
-_KEY_NOTED = timedelta(minutes=1)
-"""The use of a key is written down at most this often."""
+bearer_scheme = HTTPBearer(auto_error=False, description="An access token or an API key.")
 _ANONYMOUS_FACTOR = 5
 """One address may be an office: it gets five times what a tenant gets."""
 
@@ -62,28 +57,8 @@ async def get_db(request: Request) -> AsyncIterator[Session]:
 DB = Annotated[Session, Depends(get_db, scope="function")]
 
 
-@dataclass(frozen=True)
-class Principal:
-    """Who asks on a tenant's behalf: a signed-in person, or a program with an API key."""
-
-    tenant: Tenant
-    permissions: frozenset[Permission]
-    user: User | None = None
-    key: APIKey | None = None
-    claims: security.AccessClaims | None = None
-
-
-@dataclass(frozen=True)
-class SignedIn:
-    """A signed-in person."""
-
-    tenant: Tenant
-    user: User
-    claims: security.AccessClaims
-
-
 async def get_principal(
-    request: Request, db: DB, _: Annotated[Any, Security(_bearer)] = None
+    request: Request, db: DB, _: Annotated[Any, Security(bearer_scheme)] = None
 ) -> Principal:
     """Who asks, suspended or not; counts the request against the tenant's limit."""
     principal = await run_in_threadpool(_authenticate, request, db)
@@ -105,7 +80,7 @@ def _authenticate(request: Request, db: Session) -> Principal:
         principal = _program(request, bearer, db)
     else:
         raise request.state.auth_error
-    _spend(request, f"tenant:{principal.tenant.id}", _allowance(request, principal.tenant))
+    spend(request, f"tenant:{principal.tenant.id}", allowance(request, principal.tenant))
     return principal
 
 
@@ -123,19 +98,15 @@ def _person(claims: security.AccessClaims, db: Session) -> Principal:
         .join(Tenant, Tenant.id == User.tenant_id)
         .where(User.id == claims.user_id, User.is_active, family_lives)
     ).one_or_none()
-    if row is None or row.User.session_version != claims.session_version:
+    if row is None:
         raise errors.Unauthenticated
-    held = permissions.of_role(row.User.role)
-    return Principal(row.Tenant, held, user=row.User, claims=claims)
+    return principals.of_person(row.User, row.Tenant, claims)
 
 
 def _program(request: Request, key: str, db: Session) -> Principal:
-    if key.startswith(api_keys.LIVE) != request.app.state.live_keys:
-        kind = "live" if request.app.state.live_keys else "test"
-        raise errors.Unauthenticated(f"This installation takes {kind} keys only.")
+    principals.require_kind(key, live=request.app.state.live_keys)
     # Which tenant it is, only the key can tell.
     scope(db, ALL_TENANTS)
-    now = clock.now()
     row = db.execute(
         select(APIKey, Tenant)
         .join(Tenant, Tenant.id == APIKey.tenant_id)
@@ -146,11 +117,10 @@ def _program(request: Request, key: str, db: Session) -> Principal:
         raise errors.Unauthenticated
     scope(db, row.Tenant.id)
     found: APIKey = row.APIKey
-    if found.expires_at is not None and found.expires_at <= now:
-        raise errors.TokenExpired("This API key has expired. Make a new one.")
-    if found.last_used_at is None or now - found.last_used_at >= _KEY_NOTED:
-        found.last_used_at = now
-    return Principal(row.Tenant, permissions.of_key(found.scopes), key=found)
+    principal = principals.of_program(found, row.Tenant, clock.now())
+    if principals.use_is_news(found, clock.now()):
+        found.last_used_at = clock.now()
+    return principal
 
 
 Who = Annotated[Principal, Depends(get_principal)]
@@ -158,13 +128,7 @@ Who = Annotated[Principal, Depends(get_principal)]
 
 async def get_person(principal: Who) -> SignedIn:
     """A person; programs have no password, sessions or second factor of their own."""
-    return _person_of(principal)
-
-
-def _person_of(principal: Principal) -> SignedIn:
-    if principal.user is None or principal.claims is None:
-        raise errors.Forbidden("This is for people: sign in instead of sending an API key.")
-    return SignedIn(principal.tenant, principal.user, principal.claims)
+    return principals.person_of(principal)
 
 
 Person = Annotated[SignedIn, Depends(get_person)]
@@ -197,6 +161,7 @@ def acts(request: Request, kind: str, id_: UUID | None) -> None:
 
 class Limiter(Protocol):
     def spend(self, who: str, limits: list[tuple[int, int]]) -> Any: ...
+    async def ask(self, who: str, limits: list[tuple[int, int]]) -> Any: ...
 
 
 def limiter_of(request: Request) -> Limiter:
@@ -217,14 +182,14 @@ async def anybody(request: Request) -> None:
 
 def limit_by_address(request: Request) -> None:
     per_minute, per_hour = request.app.state.rates
-    _spend(
+    spend(
         request,
         f"address:{block_of(address_of(request))}",
         [(per_minute * _ANONYMOUS_FACTOR, 60), (per_hour * _ANONYMOUS_FACTOR, 3600)],
     )
 
 
-def _allowance(request: Request, tenant: Tenant) -> list[tuple[int, int]]:
+def allowance(request: Request, tenant: Tenant) -> list[tuple[int, int]]:
     """The settings say what the smallest plan may; dearer ones may proportionally more."""
     per_minute, per_hour = request.app.state.rates
     plan, least = plans.plan(tenant.subscription_tier), plans.STARTER
@@ -234,8 +199,13 @@ def _allowance(request: Request, tenant: Tenant) -> list[tuple[int, int]]:
     ]
 
 
-def _spend(request: Request, who: str, limits: list[tuple[int, int]]) -> None:
-    standing = limiter_of(request).spend(who, limits)
+def spend(request: Request, who: str, limits: list[tuple[int, int]]) -> None:
+    """Count this request. Raises RateLimited."""
+    stand(request, limiter_of(request).spend(who, limits))
+
+
+def stand(request: Request, standing: Any) -> None:
+    """Have the caller told how they stand. Raises RateLimited when there is no room left."""
     request.state.rate_limit = standing
     if not standing.allowed:
         raise errors.RateLimited(retry_after=standing.reset_seconds)
@@ -245,7 +215,7 @@ def _spend(request: Request, who: str, limits: list[tuple[int, int]]) -> None:
 
 
 async def get_operator(
-    request: Request, db: DB, _: Annotated[Any, Security(_bearer)] = None
+    request: Request, db: DB, _: Annotated[Any, Security(bearer_scheme)] = None
 ) -> Operator:
     """A person who runs the platform, by the token of POST /admin/session; sees all tenants."""
     operator = await run_in_threadpool(_find_operator, request, db)
@@ -317,8 +287,12 @@ def requires(
     refuses API keys; `recent` wants credentials shown within `RECENT`; `before_two_factor` can be
     reached by somebody who must set up a second factor first.
     """
-    needed = _Needs(permission, suspended_too, person, recent, before_two_factor)
-    checks = [Depends(needed)]
+    needs = Needs(permission, suspended_too, person, recent, before_two_factor)
+
+    async def check(principal: Who) -> None:
+        needs.check(principal)
+
+    checks = [Depends(check)]
     if idempotent:
         # First of all, so that no connection is held while the claim takes one.
         checks.insert(0, Depends(claim_key, scope="function"))
@@ -327,11 +301,7 @@ def requires(
         checks.insert(0, Depends(provider_lane, scope="function"))
         if permission not in _LOOKS:
             checks.append(Depends(_not_while_restored))
-    role = permissions.least_role(permission)
-    about = _about(role, permission, audit_event)
-    if person or permission not in permissions.GRANTABLE:
-        about["x-person-only"] = True
-    return {"dependencies": checks, "openapi_extra": about}
+    return {"dependencies": checks, "openapi_extra": needs.described(audit_event)}
 
 
 _LOOKS = frozenset({Permission.DOMAINS_READ, Permission.BILLING_READ})
@@ -347,50 +317,12 @@ async def _answer_repeats(claim: Annotated[Claim, Depends(claim_key, scope="func
     claim.settle()
 
 
-@dataclass(frozen=True)
-class _Needs:
-    """The check of one route."""
-
-    permission: Permission
-    suspended_too: bool
-    person: bool
-    recent: bool
-    before_two_factor: bool
-
-    async def __call__(self, principal: Who) -> None:
-        user, tenant = principal.user, principal.tenant
-        if not self.suspended_too:
-            kill_switch.require_off(principal.tenant)
-        if self.person:
-            _person_of(principal)
-        lacks_factor = user is not None and not user.two_factor_enabled
-        if tenant.requires_two_factor and lacks_factor and not self.before_two_factor:
-            raise errors.TwoFactorRequired
-        if self.permission not in principal.permissions:
-            raise _lacks(self.permission, principal)
-        claims = principal.claims
-        if self.recent and claims and clock.now() - claims.authenticated_at > RECENT:
-            raise errors.ReauthenticationRequired
-
-
-def _lacks(permission: Permission, principal: Principal) -> errors.Forbidden:
-    if principal.user is None:
-        return errors.Forbidden(
-            f"This needs the scope {permission}, which this API key lacks.",
-            required=str(permission),
-        )
-    role = permissions.least_role(permission)
-    return errors.Forbidden(
-        f"This needs the role {role}; yours is {principal.user.role}.", required=role
-    )
-
-
 def public(*, audit_event: str | None = None, waits: bool = False) -> dict[str, Any]:
     """Keyword arguments of a route for anybody."""
     lane = [Depends(provider_lane, scope="function")] if waits else []
     return {
         "dependencies": [*lane, Depends(anybody)],
-        "openapi_extra": _about("anonymous", None, audit_event),
+        "openapi_extra": about("anonymous", None, audit_event),
     }
 
 
@@ -398,7 +330,7 @@ def operators(*, audit_event: str | None = None, recent: bool = False) -> dict[s
     """Keyword arguments of a route for the platform's operators; `recent` as in `requires`."""
     return {
         "dependencies": [Depends(_recent_operator if recent else get_operator)],
-        "openapi_extra": _about("operator", "platform", audit_event),
+        "openapi_extra": about("operator", "platform", audit_event),
     }
 
 
@@ -406,10 +338,5 @@ def nodes() -> dict[str, Any]:
     """Keyword arguments of a route for our relay nodes."""
     return {
         "dependencies": [Depends(require_node)],
-        "openapi_extra": _about("node", "mail-plane", None),
+        "openapi_extra": about("node", "mail-plane", None),
     }
-
-
-def _about(role: str, grant: str | None, audit_event: str | None) -> dict[str, Any]:
-    # FastAPI leaves nulls out of the document, so their absence is written out.
-    return {"x-role": role, "x-scope": grant or "none", "x-audit-event": audit_event or "none"}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
+from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -121,6 +122,11 @@ class RateLimiter:
             redis_url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=None
         )
         self._script = self._redis.register_script(_SCRIPT)
+        # Its connections belong to the one event loop of this process.
+        self._redis_of_loop = redis_asyncio.Redis.from_url(
+            redis_url, socket_timeout=0.5, socket_connect_timeout=0.5, retry=None
+        )
+        self._script_of_loop = self._redis_of_loop.register_script(_SCRIPT)
         self._local = _LocalCounts()
         self._away_until = 0.0
         self._known_shared = False
@@ -132,12 +138,27 @@ class RateLimiter:
 
         One round trip to Redis.
         """
-        shared = self._ask_redis(who, limits) if self._may_ask() else None
-        if shared is not None:
-            return shared
-        monitoring.LIMITER_FALLBACKS.inc()
-        halves = [(max(1, number // 2), seconds) for number, seconds in limits]
-        return self._local.spend(who, halves)
+        shared = None
+        if self._may_ask():
+            try:
+                shared = self._shared(limits, self._script(*_call(who, limits)))
+            except RedisError as error:
+                self._is_away(error)
+        return shared or self._alone(who, limits)
+
+    async def ask(self, who: str, limits: Limits) -> Standing:
+        """As `spend`, for the event loop."""
+        shared = None
+        if self._may_ask():
+            try:
+                shared = self._shared(limits, await self._script_of_loop(*_call(who, limits)))
+            except RedisError as error:
+                self._is_away(error)
+        return shared or self._alone(who, limits)
+
+    async def aclose(self) -> None:
+        """The event loop's part of `close`."""
+        await self._redis_of_loop.aclose()
 
     def close(self) -> None:
         self._redis.close()
@@ -152,17 +173,14 @@ class RateLimiter:
             self._away_until = time.monotonic() + _PAUSE
             return True
 
-    def _ask_redis(self, who: str, limits: Limits) -> Standing | None:
-        arguments = [number for limit in limits for number in limit]
-        try:
-            answer: Any = self._script(keys=[f"ig:rate:{who}"], args=arguments)
-        except RedisError as error:
-            with self._lock:
-                self._away_until = time.monotonic() + _PAUSE
-                self._known_shared = False
-            monitoring.LIMITER_LOCAL.set(1)
-            monitoring.log.warning("rate limits are counted locally", error=str(error))
-            return None
+    def _is_away(self, error: RedisError) -> None:
+        with self._lock:
+            self._away_until = time.monotonic() + _PAUSE
+            self._known_shared = False
+        monitoring.LIMITER_LOCAL.set(1)
+        monitoring.log.warning("rate limits are counted locally", error=str(error))
+
+    def _shared(self, limits: Limits, answer: Any) -> Standing:
         if not self._known_shared:
             with self._lock:
                 self._away_until = 0.0
@@ -175,6 +193,16 @@ class RateLimiter:
             limits,
             [(current, previous, elapsed / 1e6) for current, previous, elapsed in seen],
         )
+
+    def _alone(self, who: str, limits: Limits) -> Standing:
+        monitoring.LIMITER_FALLBACKS.inc()
+        halves = [(max(1, number // 2), seconds) for number, seconds in limits]
+        return self._local.spend(who, halves)
+
+
+def _call(who: str, limits: Limits) -> tuple[list[str], list[int]]:
+    """Keys and arguments of the script."""
+    return [f"ig:rate:{who}"], [number for limit in limits for number in limit]
 
 
 class _LocalCounts:

@@ -204,16 +204,13 @@ def require_off(tenant: Tenant) -> None:
         )
 
 
-def told(tenant: Tenant, db: Session) -> Suspension | None:
-    """What a suspended tenant is told; None for one that is not suspended."""
+def told(tenant: Tenant, note: str | None) -> Suspension | None:
+    """What a suspended tenant is told; None for one that is not suspended.
+
+    `note` is what the last decision to suspend says.
+    """
     if not tenant.is_suspended or tenant.suspension_reason is None:
         return None
-    note = db.scalar(
-        select(Decision.note)
-        .where(Decision.tenant_id == tenant.id, Decision.action == DecisionAction.SUSPEND)
-        .order_by(Decision.id.desc())
-        .limit(1)
-    )
     reason = tenant.suspension_reason
     return Suspension(reason, tenant.suspended_at, suspensions.WHAT_TO_DO[reason], note)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 _SECRET_NAME = re.compile(
@@ -42,7 +43,8 @@ _ODD_ADDRESS = re.compile(
     r"(?<![\w.!#$%&'*+/=?^`{|}~\"-])[\w.!#$%&'*+/=?^`{|}~\"-]+(?<!\*\*\*)@(?=[\w\[])"
 )
 """What is left of those with a quote or the like in them."""
-_RANDOM = re.compile(r"[A-Za-z0-9_-]{32,}")
+_RANDOM_CHARS = 32
+_RANDOM = re.compile(rf"[A-Za-z0-9_-]{{{_RANDOM_CHARS},}}")
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -54,15 +56,25 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
         # What structlog carries along for itself.
         if not key.startswith("_"):
             value = event.pop(key)
-            event[clean_text(key)] = clean(key, value)
+            event[_clean_name(key)] = clean(key, value)
     return event
+
+
+@lru_cache(maxsize=1024)
+def _clean_name(key: str) -> str:
+    return clean_text(key)
+
+
+@lru_cache(maxsize=1024)
+def _is_secret_name(key: str) -> bool:
+    return _SECRET_NAME.search(key) is not None
 
 
 def clean(key: str, value: Any) -> Any:
     """`value` as it may be shown under the name `key`; containers are looked through."""
     if value is None or isinstance(value, bool):
         return value
-    if _SECRET_NAME.search(key):
+    if _is_secret_name(key):
         return _HIDDEN
     if isinstance(value, int | float):
         return value
@@ -79,8 +91,10 @@ def clean(key: str, value: Any) -> Any:
 def clean_text(text: str, *, random_too: bool = True) -> str:
     """`text` without secrets of known shapes and without whole addresses."""
     text = _SECRET_TEXT.sub(_hide, text)
-    text = _ODD_ADDRESS.sub("***@", _ADDRESS.sub(r"\1***\2", text))
-    return _RANDOM.sub(_hide_random, text) if random_too else text
+    # Each request writes a line: what cannot be found is not looked for.
+    if "@" in text or "%40" in text:
+        text = _ODD_ADDRESS.sub("***@", _ADDRESS.sub(r"\1***\2", text))
+    return _RANDOM.sub(_hide_random, text) if random_too and len(text) >= _RANDOM_CHARS else text
 
 
 def _hide(found: re.Match[str]) -> str:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -44,7 +45,7 @@ _NONCE = 12
 _HEAD = 1 + 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Secrets:
     signing_keys: dict[str, bytes]
     """By the id that a token names; the first one signs, all of them verify."""
@@ -361,13 +362,29 @@ def _sign(audience: str, lifetime: timedelta, **claims: Any) -> str:
 
 
 def _read(token: str, audience: str) -> dict[str, Any]:
-    """One algorithm, one type, our own keys by id, issuer and audience (RFC 8725).
+    """Claims of a token that is ours and good now. Raises TokenExpired, else Unauthenticated."""
+    claims, begins_at, expires_at = _verified(_secrets(), token, audience)
+    now = clock.now()
+    if now < begins_at - _LEEWAY:
+        raise Unauthenticated
+    if now >= expires_at:
+        raise TokenExpired
+    return claims
 
-    What a token says about keys beyond the id of one of ours is ignored.
+
+# A program shows the same token with each of its requests; what time does not change is kept.
+@lru_cache(maxsize=4096)
+def _verified(
+    known: _Secrets, token: str, audience: str
+) -> tuple[dict[str, Any], datetime, datetime]:
+    """Claims, beginning and end of a token that is ours, whatever the time.
+
+    One algorithm, one type, our own keys by id, issuer and audience (RFC 8725). What a token says
+    about keys beyond the id of one of ours is ignored.
     """
     try:
         head = jwt.get_unverified_header(token)
-        key = _secrets().signing_keys.get(head.get("kid", ""))
+        key = known.signing_keys.get(head.get("kid", ""))
         if head.get("typ") != TOKEN_TYPE or key is None:
             raise Unauthenticated
         claims: dict[str, Any] = jwt.decode(
@@ -378,7 +395,7 @@ def _read(token: str, audience: str) -> dict[str, Any]:
             issuer=ISSUER,
             options={
                 "require": ["exp", "iat", "nbf", "sub", "jti"],
-                # PyJWT would ask the system's clock; ours is asked below.
+                # PyJWT would ask the system's clock; `_read` asks ours.
                 "verify_exp": False,
                 "verify_iat": False,
                 "verify_nbf": False,
@@ -388,9 +405,4 @@ def _read(token: str, audience: str) -> dict[str, Any]:
         begins_at = datetime.fromtimestamp(int(claims["nbf"]), UTC)
     except (jwt.PyJWTError, *_MALFORMED):
         raise Unauthenticated from None
-    now = clock.now()
-    if now < begins_at - _LEEWAY:
-        raise Unauthenticated
-    if now >= expires_at:
-        raise TokenExpired
-    return claims
+    return claims, begins_at, expires_at

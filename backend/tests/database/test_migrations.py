@@ -94,7 +94,9 @@ def test_a_table_in_use_is_tried_again_and_its_readers_wait_seconds(clean: None)
         deadline = time.monotonic() + 60
 
         def waits() -> bool:
-            row = reader.execute("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1").fetchone()
+            # Others wait in other databases of this server.
+            here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            row = reader.execute(f"SELECT 1 FROM pg_locks WHERE NOT granted AND {here}").fetchone()
             return row is not None
 
         while not waits():

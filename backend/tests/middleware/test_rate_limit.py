@@ -215,7 +215,7 @@ def test_a_tenant_is_told_how_it_stands(
     small: TestClient, signed_in: Customer, in_plan: Callable[..., None]
 ) -> None:
     headers = {"Authorization": f"Bearer {signed_in.signed_up['access_token']}"}
-    answers = [small.get("/api/v1/auth/me", headers=headers) for _ in range(4)]
+    answers = [small.get("/api/v1/billing/subscription", headers=headers) for _ in range(4)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
     assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0"]
     assert answers[0].headers["RateLimit-Limit"] == "3"
@@ -228,7 +228,7 @@ def test_a_tenant_is_told_how_it_stands(
     assert int(last.headers["Retry-After"]) == int(last.headers["RateLimit-Reset"])
     # A dearer plan may do proportionally more.
     in_plan(signed_in, "growth")
-    answer = small.get("/api/v1/auth/me", headers=headers)
+    answer = small.get("/api/v1/billing/subscription", headers=headers)
     assert (answer.status_code, answer.headers["RateLimit-Limit"]) == (200, "9")
 
 

@@ -100,8 +100,9 @@ class InboxOut(Out):
     status: str
     health_score: int
     warmup_stage: int
-    emails_sent_today: int
-    emails_sent_this_month: int
+    emails_sent_today: Annotated[int, Field(validation_alias="sent_today")]
+    """Accepted since midnight UTC."""
+    emails_sent_this_month: Annotated[int, Field(validation_alias="sent_this_month")]
     daily_limit: int
     monthly_limit: int
     created_at: Instant

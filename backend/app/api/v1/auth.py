@@ -12,17 +12,17 @@ from app import errors
 from app.api.deps import (
     DB,
     Person,
-    Who,
     acts,
     address_of,
     public,
     requires,
 )
+from app.api.reads import Reads, reads
 from app.api.responses import Envelope, ok
 from app.api.schemas import auth as s
 from app.api.v1.plans import limits_out, plan_out
 from app.database import throttles
-from app.database.queries import accounts
+from app.database.queries import accounts, callers
 from app.database.session import ALL_TENANTS, scope
 from app.rules import plans
 from app.rules.permissions import Permission
@@ -142,18 +142,20 @@ def logout(request: Request, db: DB, body: s.LogoutIn | None = None) -> Any:
 @router.get(
     "/me",
     response_model=Envelope[s.MeOut],
-    **requires(Permission.ACCOUNT_READ, suspended_too=True, before_two_factor=True),
+    **reads(Permission.ACCOUNT_READ, suspended_too=True, before_two_factor=True),
 )
-def me(principal: Who, db: DB) -> Any:
+async def me(reader: Reads) -> Any:
     """The person, the company, its plan and how much of it is used; why it is suspended, if so."""
-    tenant = principal.tenant
+    principal, tenant, note = reader.principal, reader.tenant, None
+    if tenant.is_suspended:
+        note = await callers.suspension_note(reader.reading, tenant.id)
     plan = plans.plan(tenant.subscription_tier)
     return ok(
         {
             "user": principal.user,
             "permissions": sorted(principal.permissions),
             "tenant": tenant,
-            "suspension": kill_switch.told(tenant, db),
+            "suspension": kill_switch.told(tenant, note),
             "plan": plan_out(plan),
             "limits": limits_out(plan, SubscriptionService.limits_of(tenant)),
             "usage": {"inboxes": tenant.inboxes_count, "domains": tenant.domains_count},

@@ -18,10 +18,11 @@ from app import errors
 from app.api.cursors import Cursor, Limit, seal, unseal
 from app.api.deps import DB, CurrentTenant, requires
 from app.api.idempotency import IdempotentRoute
-from app.api.responses import Envelope, Page, ok, page
+from app.api.reads import Reads, listed, reads
+from app.api.responses import Envelope, Page, ok
 from app.api.schemas import domains as s
 from app.database.models import Domain, DomainPurchase, DomainStatus, PurchaseKind
-from app.database.queries import accounts, pages
+from app.database.queries import accounts, lists
 from app.database.session import transaction
 from app.rules import dns_export
 from app.rules.permissions import Permission
@@ -75,18 +76,22 @@ def purchase(body: s.PurchaseIn, tenant: CurrentTenant, db: DB) -> Any:
     return ok({"domain": bought})
 
 
-@router.get("", response_model=Page[s.DomainOut], **requires(Permission.DOMAINS_READ))
-def list_domains(
-    db: DB,
+@router.get("", response_model=Page[s.DomainOut], **reads(Permission.DOMAINS_READ))
+async def list_domains(
+    reader: Reads,
     limit: Limit = 50,
     cursor: Cursor = None,
     status: Annotated[DomainStatus | None, Query()] = None,
 ) -> Any:
     """The newest first."""
-    rows, last = pages.page(
-        db, accounts.domains(status=status), Domain.id, after=unseal("domains", cursor), limit=limit
+    rows, last = await lists.domains(
+        reader.reading,
+        reader.tenant.id,
+        status=status,
+        after=unseal("domains", cursor),
+        limit=limit,
     )
-    return page(rows, seal("domains", last))
+    return listed(rows, seal("domains", last))
 
 
 @router.get(

@@ -9,11 +9,12 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
-from app import errors
+from app import clock, errors
 from app.api.cursors import Cursor, Limit, seal, unseal
 from app.api.deps import DB, CurrentTenant, requires
 from app.api.downloads import csv_file
 from app.api.idempotency import IdempotentRoute
+from app.api.reads import Reads, listed, reads
 from app.api.responses import Envelope, Page, ok, page
 from app.api.schemas import infrastructure as s
 from app.api.schemas.auth import DoneOut
@@ -22,7 +23,7 @@ from app.database.models import (
     InboxStatus,
     Suppression,
 )
-from app.database.queries import accounts, pages
+from app.database.queries import accounts, lists, pages
 from app.rules.permissions import Permission
 from app.services.inbox_service import InboxService
 from app.services.provisioning_service import ProvisioningService
@@ -82,9 +83,9 @@ def export(body: s.ExportIn, tenant: CurrentTenant, db: DB) -> StreamingResponse
     return csv_file(lines, f"inboxes-{body.format}.csv")
 
 
-@router.get("/inboxes", response_model=Page[s.InboxOut], **requires(Permission.INBOXES_READ))
-def list_inboxes(
-    db: DB,
+@router.get("/inboxes", response_model=Page[s.InboxOut], **reads(Permission.INBOXES_READ))
+async def list_inboxes(
+    reader: Reads,
     limit: Limit = 50,
     cursor: Cursor = None,
     domain_id: UUID | None = None,
@@ -92,15 +93,17 @@ def list_inboxes(
     q: Text = None,
 ) -> Any:
     """In the order of their making."""
-    rows, last = pages.page(
-        db,
-        accounts.inboxes(domain_id=domain_id, status=status, text=q),
-        Inbox.id,
+    rows, last = await lists.inboxes(
+        reader.reading,
+        reader.tenant.id,
+        today=clock.now().date(),
+        domain_id=domain_id,
+        status=status,
+        text=q,
         after=unseal("inboxes", cursor),
         limit=limit,
-        newest_first=False,
     )
-    return page(rows, seal("inboxes", last))
+    return listed(rows, seal("inboxes", last))
 
 
 @router.get(

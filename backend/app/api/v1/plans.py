@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 from app.rules.limits import Limits, limits_of
@@ -15,5 +16,7 @@ def limits_out(plan: Plan, limits: Limits) -> dict[str, Any]:
     return {**told, "inboxes": limits.inboxes, "domains": limits.domains}
 
 
+@cache
 def plan_out(plan: Plan) -> dict[str, Any]:
+    """A plan and what it allows; there are but a few, and they never change."""
     return {**asdict(plan), "limits": limits_out(plan, limits_of(plan, on_trial=False))}

@@ -12,10 +12,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database.models import (
-    Domain,
     DomainStep,
-    Inbox,
-    InboxStatus,
     Invoice,
     PaymentMethod,
     RefreshToken,
@@ -87,11 +84,6 @@ def ledger(*, kind: str | None, status: str | None) -> Select[Transaction]:
     return statement
 
 
-def domains(*, status: str | None) -> Select[Domain]:
-    statement = select(Domain)
-    return statement if status is None else statement.where(Domain.status == status)
-
-
 def steps(db: Session, domain_id: UUID) -> list[DomainStep]:
     """In the order in which they are taken."""
     return list(
@@ -99,20 +91,6 @@ def steps(db: Session, domain_id: UUID) -> list[DomainStep]:
             select(DomainStep).where(DomainStep.domain_id == domain_id).order_by(DomainStep.id)
         )
     )
-
-
-def inboxes(*, domain_id: UUID | None, status: str | None, text: str | None) -> Select[Inbox]:
-    """Living inboxes, unless `status` asks for deleted ones; `text` is a part of the address."""
-    statement = select(Inbox)
-    if status is None:
-        statement = statement.where(Inbox.status != InboxStatus.DELETED)
-    else:
-        statement = statement.where(Inbox.status == status)
-    if domain_id is not None:
-        statement = statement.where(Inbox.domain_id == domain_id)
-    if text is not None:
-        statement = statement.where(Inbox.full_email.contains(text.lower(), autoescape=True))
-    return statement
 
 
 def suppressions(*, text: str | None) -> Select[Suppression]:

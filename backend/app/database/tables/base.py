@@ -63,10 +63,10 @@ class Text(types.TypeDecorator[Any]):
 
     def __init__(self, enum: type[StrEnum], length: int = 40) -> None:
         super().__init__(length)
-        self._enum = enum
+        self.enum = enum
 
     def process_bind_param(self, value: Any, dialect: Any) -> str | None:  # noqa: ARG002  # SQLAlchemy's signature.
-        return None if value is None else str(self._enum(value))
+        return None if value is None else str(self.enum(value))
 
     def process_result_value(self, value: Any, dialect: Any) -> StrEnum | None:  # noqa: ARG002
-        return None if value is None else self._enum(value)
+        return None if value is None else self.enum(value)

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app import clock
 from app.database.tables.base import Base, TenantOwned, Text, Updated
 
 
@@ -61,6 +62,17 @@ class Inbox(TenantOwned, Updated, Base):
     emails_sent_today: Mapped[int] = mapped_column(default=0)
     emails_sent_this_month: Mapped[int] = mapped_column(default=0)
     sent_on: Mapped[date | None]
-    """The day the two counters speak of (UTC); an older day means zero today."""
+    """The day that `emails_sent_today` speaks of, and whose month the other does (UTC)."""
     daily_limit: Mapped[int]
     monthly_limit: Mapped[int]
+
+    @property
+    def sent_today(self) -> int:
+        """Messages accepted today (UTC). The counter itself begins anew with a day's first one."""
+        return self.emails_sent_today if self.sent_on == clock.now().date() else 0
+
+    @property
+    def sent_this_month(self) -> int:
+        """The same in this calendar month."""
+        first = clock.now().date().replace(day=1)
+        return self.emails_sent_this_month if self.sent_on and self.sent_on >= first else 0
