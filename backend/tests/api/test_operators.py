@@ -17,6 +17,7 @@ from app.services.operator_service import OperatorService
 from app.utils import security
 from tests.api.test_envelope import filled, is_error, operations
 from tests.fixtures.customer import Customer
+from tests.fixtures.database import WAITING
 from tests.fixtures.operators import OperatorClient, totp_code
 from tests.fixtures.world import Running, eventually
 
@@ -83,8 +84,7 @@ def test_a_code_counts_once_for_those_who_send_it_together(stranger: OperatorCli
             db.execute(select(Operator).with_for_update())
             sent = [pool.submit(stranger.try_sign_in, totp_code=code) for _ in range(4)]
             # All four are at the operator's row before the first may go on.
-            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            eventually(lambda: db.scalar(waiting) >= 4, within=4, why="four wait for the row")
+            eventually(lambda: db.scalar(text(WAITING)) >= 4, within=4, why="four wait for the row")
         answers = [future.result() for future in sent]
     assert sorted(answer.status_code for answer in answers) == [200, 401, 401, 401]
 

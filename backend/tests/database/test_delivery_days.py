@@ -22,6 +22,7 @@ from app.database.models import DeliveryEvent, TenantDay
 from app.database.queries import delivery_days
 from app.database.session import ALL_TENANTS, engine, transaction
 from tests.fixtures import servers
+from tests.fixtures.database import WAITING
 from tests.fixtures.relay import Node, noon
 from tests.fixtures.world import Running, eventually
 
@@ -112,8 +113,7 @@ def test_two_who_make_the_same_day_at_once(owner: Engine) -> None:
 
     def waits() -> bool:
         with owner.connect() as connection:
-            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            return connection.scalar(text(locks)) == 1
+            return connection.scalar(text(WAITING)) == 1
 
     with ThreadPoolExecutor(1) as pool:
         with transaction(tenant=ALL_TENANTS) as db:

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests.fixtures import servers
+from tests.fixtures.database import WAITING
 
 BACKEND = Path(__file__).parents[2]
 LINT = BACKEND / "scripts/lint-migrations"
@@ -94,10 +95,7 @@ def test_a_table_in_use_is_tried_again_and_its_readers_wait_seconds(clean: None)
         deadline = time.monotonic() + 60
 
         def waits() -> bool:
-            # Others wait in other databases of this server.
-            here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            row = reader.execute(f"SELECT 1 FROM pg_locks WHERE NOT granted AND {here}").fetchone()
-            return row is not None
+            return reader.execute(WAITING).fetchone() != (0,)
 
         while not waits():
             assert upgrade.poll() is None

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from tests.fixtures import servers
+from tests.fixtures.database import WAITING
 
 BACKEND = Path(__file__).parents[2]
 # What `app/database/migrations/env.py` takes so that two upgrades do not meet.
@@ -29,9 +30,7 @@ def start(url: str) -> subprocess.Popen[str]:
 
 
 def waits_for_lock(admin: psycopg.Connection[tuple[object, ...]]) -> bool:
-    row = admin.execute(
-        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
-    ).fetchone()
+    row = admin.execute(WAITING).fetchone()
     return row is not None and row[0] != 0
 
 
