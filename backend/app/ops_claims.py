@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from sqlalchemy.orm import Session
 
 from app.ops import AsJSON, do, show
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 def domain_claims(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from sqlalchemy.orm import Session
 
 from app.ops import AsJSON, do, show
-from app.services.erasure_service import ErasureService
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 
 def erase_tenant(
@@ -19,6 +20,8 @@ def erase_tenant(
     as_json: AsJSON = False,
 ) -> None:
     """Silence a company now and erase it in eight days; --undo until then."""
+    from app.services.erasure_service import ErasureService
+
     if tenant_id is None:
         show(do(lambda db: {"erasures": ErasureService.overview(db)}), as_json)
         return

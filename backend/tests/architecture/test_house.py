@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,3 +136,16 @@ def test_installed_requirements_match_the_pins() -> None:
             assert locked[plain] == version
     assert "http://" not in lock
     assert "https://" not in lock
+
+
+@pytest.mark.parametrize("module", ["commands", "ops_commands", "ops_billing", "ops_mail"])
+def test_help_is_shown_before_the_product_is_loaded(module: str) -> None:
+    heavy = "{'sqlalchemy', 'stripe', 'fastapi', 'celery'} & set(sys.modules)"
+    said = subprocess.run(
+        [sys.executable, "-c", f"import sys, app.{module}; print({heavy} or '')"],
+        cwd=BACKEND,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == ""
