@@ -34,11 +34,9 @@ def erase_tenant(
         )
 
     def turn(db: Session) -> dict[str, Any]:
-        tenant = (
-            ErasureService.take_back(tenant_id, db)
-            if undo
-            else ErasureService.request(tenant_id, db)
-        )
+        if undo:
+            return {"tenant_id": ErasureService.take_back(tenant_id, db).id, "kept": True}
+        tenant = ErasureService.request(tenant_id, db)
         return {"tenant_id": tenant.id, "erase_at": tenant.erase_at}
 
     show(do(turn), as_json)
