@@ -18,13 +18,14 @@ from app import clock, errors
 from app.api.schemas.domains import DomainOut
 from app.api.schemas.infrastructure import InboxOut
 from app.config import get_settings
-from app.database.models import APIKey, Domain, Inbox, Tenant, User
+from app.database.models import APIKey, Domain, Inbox, SuspensionReason, Tenant, User
 from app.database.patience import ImpatientReader
 from app.database.queries import callers
 from app.database.reading import Pool, Reading, open_pool, reading
 from app.database.session import ALL_TENANTS, transaction
 from app.middleware.rate_limit import RateLimiter
 from app.rules.throttles import HOUR, MINUTE
+from app.services import kill_switch
 from app.utils import security
 from tests.fixtures.customer import Customer
 
@@ -132,6 +133,23 @@ def test_callers_are_whole_objects(signed_in: Customer) -> None:
             for column in model.__mapper__.column_attrs:
                 seen, wanted = getattr(found, column.key), getattr(stored, column.key)
                 assert (seen, type(seen)) == (wanted, type(wanted)), column.key
+
+
+def test_the_last_note_is_told(signed_in: Customer) -> None:
+    tenant_id = UUID(signed_in.tenant_id)
+    for reason, note in (
+        (SuspensionReason.PAYMENT_FAILED, "An invoice is open."),
+        (SuspensionReason.TERMS_VIOLATION, "Look here."),
+        (None, "Well then."),
+    ):
+        with transaction(tenant=ALL_TENANTS) as db:
+            tenant = db.get_one(Tenant, tenant_id)
+            if reason is None:
+                kill_switch.turn_off(tenant, db, note=note)
+            else:
+                kill_switch.turn_on(tenant, reason, db, note=note)
+        told = signed_in.get("/auth/me")["suspension"]
+        assert (told and (told["reason"], told["note"])) == (reason and (reason, note))
 
 
 def test_the_use_of_a_key_is_written_down_once_a_minute(

@@ -101,7 +101,7 @@ def test_a_tenant_is_told_why_and_what_to_do(tenant_id: UUID, reason: Suspension
     turn(tenant_id, reason, note="Look here.")
     with transaction(tenant=tenant_id) as db:
         tenant = db.get_one(Tenant, tenant_id)
-        told = kill_switch.told(tenant, db)
+        told = kill_switch.told(tenant, "Look here.")
         assert told is not None
         assert (told.reason, told.note) == (reason, "Look here.")
         assert told.what_to_do == suspensions.WHAT_TO_DO[reason]
@@ -113,7 +113,7 @@ def test_a_tenant_is_told_why_and_what_to_do(tenant_id: UUID, reason: Suspension
     turn(tenant_id, None)
     with transaction(tenant=tenant_id) as db:
         tenant = db.get_one(Tenant, tenant_id)
-        assert kill_switch.told(tenant, db) is None
+        assert kill_switch.told(tenant, None) is None
         kill_switch.require_off(tenant)
 
 
