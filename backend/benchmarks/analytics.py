@@ -182,9 +182,7 @@ def compare(tenant: UUID, inbox: UUID, since: date, until: date) -> bool:
     asked: dict[str, Callable[[Any], Any]] = {
         "overview": lambda db: (
             analytics.by_status(db),
-            analytics.totals(db, until, until),
-            analytics.totals(db, until - timedelta(days=6), until),
-            analytics.totals(db, month, until),
+            analytics.recent(db, until, until, until - timedelta(days=6), month),
         ),
         "one inbox, 90 days": lambda db: analytics.of_inbox(db, since, until, inbox),
     }

@@ -44,14 +44,17 @@ def overview(tenant: CurrentTenant, db: DB) -> Any:
     """The state of things on one screen."""
     today = clock.now().date()
     domains, inboxes = queries.by_status(db)
+    day, week, month = queries.recent(
+        db, today, today, today - timedelta(days=6), today - timedelta(days=29)
+    )
     return ok(
         {
             "domains": domains,
             "inboxes": inboxes,
             "health_score": HealthService.of_tenant(tenant, db).score,
-            "today": queries.totals(db, today, today),
-            "last_7_days": queries.totals(db, today - timedelta(days=6), today),
-            "last_30_days": queries.totals(db, today - timedelta(days=29), today),
+            "today": day,
+            "last_7_days": week,
+            "last_30_days": month,
         }
     )
 
@@ -61,12 +64,13 @@ def usage(tenant: CurrentTenant, db: DB) -> Any:
     """How much of the plan is used."""
     today = clock.now().date()
     plan = plans.plan(tenant.subscription_tier)
+    day, month = queries.recent(db, today, today, today.replace(day=1))
     return ok(
         {
             "inboxes": tenant.inboxes_count,
             "domains": tenant.domains_count,
-            "sends_today": queries.totals(db, today, today).accepted,
-            "sends_this_month": queries.totals(db, today.replace(day=1), today).accepted,
+            "sends_today": day.accepted,
+            "sends_this_month": month.accepted,
             "limits": limits_out(plan, SubscriptionService.limits_of(tenant)),
         }
     )
