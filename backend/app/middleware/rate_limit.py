@@ -15,7 +15,6 @@ from typing import Any
 from redis import Redis
 from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.rules.throttles import HOUR, MINUTE, room, wait
@@ -271,23 +270,22 @@ class RateLimitMiddleware:
             if message["type"] == "http.response.start":
                 standing: Standing | None = scope.get("state", {}).get("rate_limit")
                 if standing is not None:
-                    MutableHeaders(scope=message).update(_headers(standing))
+                    message["headers"] = [*message["headers"], *_headers(standing)]
             await send(message)
 
         await self.app(scope, receive, tell)
 
 
-def _headers(standing: Standing) -> dict[str, str]:
+def _headers(standing: Standing) -> list[tuple[bytes, bytes]]:
     told = standing.told
-    return {
-        "RateLimit-Limit": str(told.limit),
-        "RateLimit-Remaining": str(told.remaining),
-        "RateLimit-Reset": str(told.reset_seconds),
-        "RateLimit-Policy": ", ".join(
-            f'"{window.name}";q={window.limit};w={window.seconds}' for window in standing.windows
-        ),
-        "RateLimit": ", ".join(
-            f'"{window.name}";r={window.remaining};t={window.reset_seconds}'
-            for window in standing.windows
-        ),
-    }
+    policy, left = [], []
+    for window in standing.windows:
+        policy.append(f'"{window.name}";q={window.limit};w={window.seconds}')
+        left.append(f'"{window.name}";r={window.remaining};t={window.reset_seconds}')
+    return [
+        (b"ratelimit-limit", b"%d" % told.limit),
+        (b"ratelimit-remaining", b"%d" % told.remaining),
+        (b"ratelimit-reset", b"%d" % told.reset_seconds),
+        (b"ratelimit-policy", ", ".join(policy).encode()),
+        (b"ratelimit", ", ".join(left).encode()),
+    ]
