@@ -1,11 +1,13 @@
 """`python -m benchmarks.analytics`: the figures people look at, after 90 days of a million events.
 
 A platform with a million events a day: one tenant of 100 domains and 2,000 inboxes has a fifth of
-them, sixteen of 500 inboxes the rest. Then the worst that a plan allows: one more tenant, who alone
-has a million a day on 500 domains and 10,000 inboxes. Only the roll-ups are filled, as they are all
-that is read. Floor: one transaction that
-asks the same database for nothing (scope, `SELECT 1`, commit). Measured: each query of the API with
-its transaction, median and 95th percentile of its rounds, in the role that the product has.
+them, sixteen of 500 inboxes the rest. First each tenant's rows lie together, which is kinder than
+life; then those of all tenants lie mixed within each day, as ingest writes them, which makes the
+same report read many more pages. Then the worst that a plan allows: one more tenant, who alone has
+a million a day on 500 domains and 10,000 inboxes. Only the roll-ups are filled, as they are all
+that is read. Floor: one transaction that asks the same database for nothing (scope, `SELECT 1`,
+commit). Measured: each query of the API with its transaction, median and 95th percentile of its
+rounds, in the role that the product has.
 """
 
 from __future__ import annotations
@@ -82,8 +84,14 @@ def run(admin_url: str) -> bool:
         tenant = fill(admin, *LARGE, since, until)
         for _ in range(OTHERS):
             fill(admin, *SMALL, since, until)
-        good = look(admin, tenant, since, until, "the platform's largest tenant of many")
-        print(f"goal: each median under {GOAL_MS:.0f} ms: {'held' if good else 'NOT held'}\n")
+        good = True
+        for layout in ("together", "mixed within each day"):
+            if layout != "together":
+                mix(admin)
+            title = f"the platform's largest tenant of many, rows of tenants {layout}"
+            held = look(admin, tenant, since, until, title)
+            print(f"goal: each median under {GOAL_MS:.0f} ms: {'held' if held else 'NOT held'}\n")
+            good = good and held
         look(admin, fill(admin, *HUGE, since, until), since, until, "a million a day alone")
     return good
 
@@ -119,6 +127,15 @@ def fill(
     for statement in FILL:
         admin.execute(statement, {"tenant": tenant, "since": since, "until": until})
     return tenant
+
+
+def mix(admin: psycopg.Connection[Any]) -> None:
+    """Lay the rows of each day down in no order, as the batches of all tenants bring them."""
+    for table in ("inbox_days", "provider_days", "domain_days"):
+        with admin.transaction():
+            admin.execute(f"CREATE TEMPORARY TABLE old ON COMMIT DROP AS SELECT * FROM {table}")  # type: ignore[arg-type]
+            admin.execute(f"TRUNCATE {table}")  # type: ignore[arg-type]
+            admin.execute(f"INSERT INTO {table} SELECT * FROM old ORDER BY day, random()")  # type: ignore[arg-type]
 
 
 def new_tenant(domains: int, inboxes: int) -> UUID:
