@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.ops import admin_app, ops_app
+from app.ops_alerts import alerts
 from app.ops_appeals import appeals_app
 from app.ops_backup import backup, backup_daily, backup_verify, restore
 from app.ops_claims import domain_claims
@@ -15,6 +16,7 @@ from app.ops_restored import restored_app
 from app.ops_transfers import transfer_code
 
 admin_app.command("erase-tenant")(erase_tenant)
+ops_app.command()(alerts)
 ops_app.command()(backup)
 ops_app.command("backup-daily")(backup_daily)
 ops_app.command("backup-verify")(backup_verify)
