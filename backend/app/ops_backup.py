@@ -1,8 +1,10 @@
-"""`inboxgrove ops backup`, `backup-verify` and `restore`: dumps that prove themselves."""
+"""`inboxgrove ops backup…` and `restore`: dumps that prove themselves."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import signal
+import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,13 +20,21 @@ Directory = Annotated[Path, typer.Argument(help="Where dumps are kept; made if i
 Dump = Annotated[Path, typer.Argument(help="A .dump file; its manifest lies beside it.")]
 
 
-def backup(directory: Directory, as_json: AsJSON = False) -> None:
+def backup(
+    directory: Directory,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=1, help="Verify it, then delete all but so many; without: delete none."),
+    ] = None,
+    as_json: AsJSON = False,
+) -> None:
     """Dump the database with a manifest; work goes on meanwhile. Exit 1 when it fails.
 
-    Runs as the owner of the schema (MIGRATION_DATABASE_URL, else DATABASE_URL).
+    Runs as the owner of the schema (MIGRATION_DATABASE_URL, else DATABASE_URL). Nothing is deleted
+    unless the new dump was read to its end.
     """
     from app import clock, wiring
-    from app.backup import dump, tools
+    from app.backup import dump, shelf, tools
     from app.config import get_settings
     from app.database.models import Backup
     from app.database.session import ALL_TENANTS, transaction
@@ -39,6 +49,8 @@ def backup(directory: Directory, as_json: AsJSON = False) -> None:
             release=settings.release,
             keys=keys_of(settings),
         )
+        if keep is not None:
+            dump.verify(path)
     except tools.BackupError as error:
         typer.echo(f"Not done: {error}", err=True)
         raise typer.Exit(1) from None
@@ -47,7 +59,42 @@ def backup(directory: Directory, as_json: AsJSON = False) -> None:
         # For the metric by which somebody notices that no backup was made.
         at = datetime.fromisoformat(made.taken_at)
         db.add(Backup(created_at=at, file=path.name, bytes=made.bytes, rows=rows))
-    show(_shown(path, made), as_json)
+    result = _shown(path, made)
+    if keep is not None:
+        try:
+            result["deleted"] = shelf.prune(directory, keep)
+        except tools.BackupError as error:
+            typer.echo(f"Taken, but old ones stay: {error}", err=True)
+            raise typer.Exit(1) from None
+    show(result, as_json)
+
+
+def backup_daily(
+    directory: Directory,
+    at: Annotated[str, typer.Option(metavar="HH:MM", help="When, in UTC.")] = "02:00",
+    keep: Annotated[int, typer.Option(min=1, help="How many dumps stay.")] = 14,
+) -> None:
+    """Stay, and take and verify a dump every day, until SIGTERM; a failed one is tried again.
+
+    One that was missed is made up for at once. Exit 1 when the directory cannot be read.
+    """
+    from app import clock
+    from app.backup import daily, tools
+    from app.config import get_settings
+
+    try:
+        moment = datetime.strptime(at, "%H:%M").replace(tzinfo=UTC).time()
+    except ValueError:
+        raise typer.BadParameter("Must be a time of day, as 02:00.", param_hint="--at") from None
+    clock.follow(get_settings().clock_offset_file)
+    stop = threading.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: stop.set())
+    try:
+        daily.run(directory, at=moment, keep=keep, stop=stop)
+    except tools.BackupError as error:
+        typer.echo(f"Not done: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 def backup_verify(dump: Dump, as_json: AsJSON = False) -> None:

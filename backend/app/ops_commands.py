@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from app.ops import admin_app, ops_app
+from app.ops_alerts import alerts
 from app.ops_appeals import appeals_app
-from app.ops_backup import backup, backup_verify, restore
+from app.ops_backup import backup, backup_daily, backup_verify, restore
 from app.ops_claims import domain_claims
 from app.ops_dkim import dkim_app
 from app.ops_erasure import erase_tenant
@@ -15,7 +16,9 @@ from app.ops_restored import restored_app
 from app.ops_transfers import transfer_code
 
 admin_app.command("erase-tenant")(erase_tenant)
+ops_app.command()(alerts)
 ops_app.command()(backup)
+ops_app.command("backup-daily")(backup_daily)
 ops_app.command("backup-verify")(backup_verify)
 ops_app.command()(restore)
 ops_app.command("domain-claims")(domain_claims)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -13,8 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import select
 
-from app.database.models import AuditLog, Decision, Job, Operator, OperatorAct
+from app import clock
+from app.database.models import AuditLog, Decision, Job, Operator, OperatorAct, OperatorAlert
 from app.database.session import ALL_TENANTS, transaction
+from app.services import notices
 from tests.fixtures.customer import Customer
 from tests.fixtures.operators import OperatorClient, totp_code
 from tests.fixtures.world import Running
@@ -50,6 +53,37 @@ def test_claims_are_listed_and_looked_for(world: Running) -> None:
     unknown = inboxgrove("ops", "domain-claims", "--retry", "01890000-0000-7000-8000-000000000000")
     assert unknown.returncode == 1
     assert "Not done" in unknown.stderr
+
+
+def test_alerts_are_listed_in_pages_newest_first_those_about_nobody_too(
+    make_tenant: Callable[..., Any], world: Running
+) -> None:
+    with transaction(tenant=ALL_TENANTS) as db:
+        about = make_tenant(db).id
+        notices.alert(db, "loss", "p1", "First.", tenant_id=about)
+        notices.alert(db, "job_dead", "j1", "Second.")
+        notices.alert(db, "loss", "p2", "Third.")
+        db.flush()
+        first = db.scalars(select(OperatorAlert).where(OperatorAlert.fact == "p1")).one()
+        first.resolved_at = clock.now()
+    page = asked("ops", "alerts", "--limit", "2")
+    assert [row["message"] for row in page["alerts"]] == ["Third.", "Second."]
+    assert page["alerts"][0]["tenant_id"] is None
+    rest = asked("ops", "alerts", "--limit", "2", "--before", page["next"])
+    assert [row["message"] for row in rest["alerts"]] == ["First."]
+    assert rest["next"] is None
+    assert rest["alerts"][0]["tenant_id"] == str(about)
+
+    def found(*words: str) -> list[str]:
+        return [row["message"] for row in asked("ops", "alerts", *words)["alerts"]]
+
+    assert found("--open") == ["Third.", "Second."]
+    assert found("--kind", "loss") == ["Third.", "First."]
+    assert found("--tenant", str(about)) == ["First."]
+    said = inboxgrove("ops", "alerts", "--limit", "1")
+    assert said.returncode == 0
+    assert "open loss p2: Third." in said.stdout
+    assert "More: --before" in said.stdout
 
 
 def acts() -> list[tuple[str, Any]]:

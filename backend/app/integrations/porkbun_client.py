@@ -19,7 +19,7 @@ from redis import Redis
 
 from app.errors import Invalid, OutcomeUnknown, ProviderFailed, ProviderUnavailable
 from app.integrations.namecheap_limits import RateLimit
-from app.integrations.porkbun_wire import PROVIDER, Wire
+from app.integrations.porkbun_wire import BUYING, PROVIDER, READING, Wire
 from app.integrations.ports import Offer, Registration
 
 CHECKS = ((10, 1),)
@@ -47,11 +47,11 @@ class PorkbunClient:
         api_key: str,
         secret_key: str,
         checks: tuple[tuple[int, int], ...] = CHECKS,
-        timeout: httpx.Timeout | None = None,
+        reading: httpx.Timeout = READING,
+        buying: httpx.Timeout = BUYING,
     ) -> None:
         limit = RateLimit(redis, f"ig:porkbun:{api_key[-4:]}:checks", checks)
-        more = {} if timeout is None else {"timeout": timeout}
-        self._wire = Wire(http, url, api_key, secret_key, limit, **more)
+        self._wire = Wire(http, url, api_key, secret_key, limit, reading=reading, buying=buying)
 
     def offers(self, names: Sequence[str], years: int = 1) -> list[Offer]:
         if len(names) > MOST_NAMES:

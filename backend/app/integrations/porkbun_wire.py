@@ -20,7 +20,11 @@ PROVIDER = "Porkbun"
 MAX_BYTES = 4 * 1024 * 1024
 """The price list of all endings is some hundred kilobytes."""
 
-_TIMEOUT = httpx.Timeout(90.0, connect=5.0)
+READING = httpx.Timeout(20.0, connect=5.0)
+"""A person waits for what is looked up, holding one of the API's threads; a job looks again."""
+BUYING = httpx.Timeout(90.0, connect=5.0)
+"""To give up on an order is an unknown outcome, and a registry may take half a minute."""
+
 _Lost = type[ProviderUnavailable]
 
 
@@ -33,10 +37,12 @@ class Wire:
         secret_key: str,
         checks: RateLimit,
         *,
-        timeout: httpx.Timeout = _TIMEOUT,
+        reading: httpx.Timeout = READING,
+        buying: httpx.Timeout = BUYING,
     ) -> None:
         """`checks` is the limit of availability checks, which has nothing to do with the others."""
-        self._http, self._url, self._checks, self._timeout = http, url.rstrip("/"), checks, timeout
+        self._http, self._url, self._checks = http, url.rstrip("/"), checks
+        self._reading, self._buying = reading, buying
         self._keys = {"X-API-Key": api_key, "X-Secret-API-Key": secret_key}
 
     def together(self, checks: int) -> AbstractContextManager[None]:
@@ -62,8 +68,9 @@ class Wire:
     def _exchange(
         self, method: str, path: str, body: dict[str, Any] | None, lost: _Lost
     ) -> dict[str, Any]:
-        headers = dict(self._keys)
+        headers, timeout = dict(self._keys), self._reading
         if lost is OutcomeUnknown:
+            timeout = self._buying
             # Should anything between us and them send it twice, it is one order all the same.
             headers["Idempotency-Key"] = str(uuid4())
         # Each error is raised from None: what httpx raises carries the request, and so the keys.
@@ -73,7 +80,7 @@ class Wire:
                 self._url + path,
                 json=body,
                 headers=headers,
-                timeout=self._timeout,
+                timeout=timeout,
                 follow_redirects=False,
             ) as answer:
                 text = _body(answer)

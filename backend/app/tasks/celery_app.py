@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
+from datetime import datetime
+from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from celery import Celery
@@ -15,8 +18,10 @@ from celery.signals import (
     worker_process_init,
     worker_process_shutdown,
 )
+from redis import Redis
+from redis.exceptions import RedisError
 
-from app import wiring
+from app import clock, wiring
 from app.config import get_settings
 from app.database.session import ALL_TENANTS, engine, transaction
 from app.tasks import jobs, schedule
@@ -41,12 +46,14 @@ VISIBILITY_SECONDS = 300
 """After this a message that nobody acknowledged is delivered again; above the hard time limit."""
 
 TICK = "schedule.tick"
+PREFIX = "celery:"
+"""Of every key in the broker, which the mail plane shares."""
 
 _broker_options = {
     "visibility_timeout": VISIBILITY_SECONDS,
     "socket_timeout": 5,
     "socket_connect_timeout": 1,
-    "global_keyprefix": "celery:",
+    "global_keyprefix": PREFIX,
 }
 
 app = Celery("inboxgrove", broker=get_settings().redis_url)
@@ -75,9 +82,36 @@ app.conf.update(
 ALL_QUEUES = ",".join(sorted({*QUEUES.values(), "default"}))
 
 
+SENT = "sent"
+"""The header by which a message says how long it waits."""
+
+_LOOK = 8
+"""Beat's ticks wait among the others and do not say."""
+
+
 def send(task: str, job_id: UUID) -> None:
     """Hand a job to a worker; raises when the broker does not take it."""
-    app.send_task(task, args=[str(job_id)], queue=queue_of(task))
+    said = {SENT: clock.now().isoformat()}
+    app.send_task(task, args=[str(job_id)], queue=queue_of(task), headers=said)
+
+
+def oldest(task: str) -> datetime | None:
+    """When the oldest message was sent that waits in the task's queue.
+
+    None when none is known: the queue is empty, or the broker is away.
+    """
+    try:
+        # Kombu pushes to the left of a list and takes from its right.
+        waiting = _broker().lrange(f"{PREFIX}{queue_of(task)}", -_LOOK, -1)
+    except RedisError:
+        return None
+    told = (json.loads(message)["headers"].get(SENT) for message in cast("list[str]", waiting))
+    return min((datetime.fromisoformat(sent) for sent in told if sent), default=None)
+
+
+@cache
+def _broker() -> Redis:
+    return wiring.build_redis(get_settings())
 
 
 AWAY_SECONDS = 1.0

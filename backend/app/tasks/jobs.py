@@ -34,7 +34,7 @@ TELLS_OPERATORS = "billing.send_alert"
 MAX_ATTEMPTS = 12
 MAX_DELIVERIES = 3
 SENT_LEASE = timedelta(seconds=60)
-"""How long a job may stay in the broker unstarted before the relay sends it again."""
+"""How long a job may stay unstarted before the relay asks whether its message was lost."""
 
 RUN_LEASE = timedelta(seconds=10)
 """How long a started job is left alone before the relay asks whether its worker still lives."""
@@ -129,7 +129,9 @@ def _begin(job_id: UUID) -> Job | None:
     """Count the delivery in a transaction of its own, so that a crash leaves a trace."""
     with transaction(tenant=ALL_TENANTS) as db:
         job = db.get(Job, job_id, with_for_update=True)
-        if job is None or job.state != JobState.SENT:
+        if job is None or job.state != JobState.SENT or is_running(db, job_id):
+            # Done, taken back, or a second message of what another process is doing this moment:
+            # to wait for that one would cost a process, and to begin would count as its death.
             return None
         if job.task in WAIT_WHILE_RESTORED and restored_mode.is_held(db):
             # The broker may still hold what was sent before the database was put back.
@@ -149,6 +151,11 @@ def _begin(job_id: UUID) -> Job | None:
 def _hold(db: Session, job_id: UUID) -> None:
     """Sign of life: a lock that PostgreSQL gives back the moment this worker dies."""
     db.execute(select(func.pg_advisory_xact_lock(lock_number(job_id))))
+
+
+def is_running(db: Session, job_id: UUID) -> bool:
+    """Whether a living worker holds the job's lock; a dead one's is free at once."""
+    return not db.scalar(select(func.pg_try_advisory_xact_lock(lock_number(job_id))))
 
 
 def lock_number(job_id: UUID) -> int:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache
 from threading import Event as Flag
 from uuid import UUID
 
 import psycopg
 import structlog
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.orm import Session
 
 from app import clock
@@ -27,7 +28,7 @@ from app.database.tables.messaging import Job, JobState
 from app.database.tables.tenancy import Tenant
 from app.errors import Unavailable
 from app.services import restored_mode
-from app.tasks.jobs import RUN_LEASE, SENT_LEASE, lock_number
+from app.tasks.jobs import RUN_LEASE, SENT_LEASE, is_running
 from app.tasks.routing import ROUTES, UNSTOPPABLE, WAIT_WHILE_RESTORED
 from app.utils import monitoring
 
@@ -36,6 +37,9 @@ POLL_SECONDS = 0.5
 log = structlog.get_logger()
 Send = Callable[[str, UUID], None]
 """Hands a job's id to the messenger, under the task's name."""
+
+Oldest = Callable[[str], datetime | None]
+"""When the oldest message was sent that waits where this task's do; None when none is known."""
 
 
 def route(db: Session) -> int:
@@ -59,8 +63,14 @@ def route(db: Session) -> int:
     return len(events)
 
 
-def claim_due(db: Session) -> Sequence[Job]:
-    """Due jobs, marked as sent. A sent one whose lease ran out is due again, unless it runs.
+def _nobody_knows(_: str) -> None:
+    return None
+
+
+def claim_due(db: Session, oldest: Oldest = _nobody_knows) -> Sequence[Job]:
+    """Due jobs, marked as sent. A sent one whose lease ran out is due again, unless it runs or
+    its message still waits: when workers are behind, a second message of every job would take
+    from them what they need for the first.
 
     The jobs of a suspended tenant wait, but for those that must go on. On a restored database that
     nobody has released, whatever could happen a second time waits.
@@ -81,21 +91,27 @@ def claim_due(db: Session) -> Sequence[Job]:
         .with_for_update(skip_locked=True, of=Job)
     ).all()
     due = []
+
+    @cache
+    def is_behind(task: str) -> bool:
+        # A queue is first in, first out: what was sent before its oldest message is not in it.
+        sent = oldest(task)
+        return sent is not None and now - sent >= SENT_LEASE
+
     for job in jobs:
-        if job.state == JobState.SENT and _is_running(db, job):
-            job.next_try_at = now + RUN_LEASE
-            continue
+        if job.state == JobState.SENT:
+            if is_running(db, job.id):
+                job.next_try_at = now + RUN_LEASE
+                continue
+            if job.deliveries == 0 and is_behind(job.task):
+                job.next_try_at = now + SENT_LEASE
+                continue
         job.state, job.next_try_at = JobState.SENT, now + SENT_LEASE
         due.append(job)
     return due
 
 
-def _is_running(db: Session, job: Job) -> bool:
-    """Whether a living worker holds the job's lock; a dead one's is free at once."""
-    return not db.scalar(select(func.pg_try_advisory_xact_lock(lock_number(job.id))))
-
-
-def sweep(send: Send) -> int:
+def sweep(send: Send, oldest: Oldest = _nobody_knows) -> int:
     """One round: route, claim, commit, then send; how many jobs were sent.
 
     A crash after the commit leaves jobs marked as sent; their lease runs out and they go again.
@@ -104,7 +120,7 @@ def sweep(send: Send) -> int:
         restored_mode.observe(db)
         route(db)
     with transaction(tenant=ALL_TENANTS) as db:
-        due = [(job.task, job.id) for job in claim_due(db)]
+        due = [(job.task, job.id) for job in claim_due(db, oldest)]
     for position, (task, job_id) in enumerate(due):
         try:
             send(task, job_id)
@@ -125,7 +141,8 @@ def _put_back(ids: list[UUID]) -> None:
 
 def run() -> None:
     """Relay until SIGTERM or Ctrl-C; a database or broker that is away is waited for."""
-    from app.tasks.celery_app import send  # noqa: PLC0415  # Celery is heavy; tests need no broker.
+    # Celery is heavy; tests need no broker.
+    from app.tasks.celery_app import oldest, send  # noqa: PLC0415
 
     stop = Flag()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -133,7 +150,7 @@ def run() -> None:
     log.info("relay started")
     while not stop.is_set():
         try:
-            _listen(stop, send)
+            _listen(stop, send, oldest)
         except (Unavailable, psycopg.OperationalError) as error:
             monitoring.RELAY_ROUNDS.labels(result="failed").inc()
             log.warning("relay waits", error=str(error))
@@ -141,13 +158,13 @@ def run() -> None:
     log.info("relay stopped")
 
 
-def _listen(stop: Flag, send: Send) -> None:
+def _listen(stop: Flag, send: Send, oldest: Oldest) -> None:
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(url, autocommit=True, connect_timeout=2, options=AS_RUNTIME) as listener:
         listener.execute(f"LISTEN {outbox.CHANNEL}")
         while not stop.is_set():
             began = time.monotonic()
-            sent = sweep(send)
+            sent = sweep(send, oldest)
             monitoring.RELAY_ROUNDS.labels(result="done").inc()
             if sent == BATCH:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,8 @@ def running(**given: str) -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="inboxgrove-faults-") as name:
         folder = Path(name)
         env = {each: os.environ[each] for each in KEPT if each in os.environ}
+        # Other sandboxes of this machine may know the address, and must not be believed.
+        env |= {"STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(8)}"}
         env |= {"DATA_DIR": name, "PORTS": "auto", "PYTHONUNBUFFERED": "1", **WIDE, **given}
         log_file = folder / "up.log"
         # Dies with this process by the kernel's hand, and everything below it likewise.

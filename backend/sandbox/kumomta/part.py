@@ -17,6 +17,9 @@ from sandbox.kumomta.node import Node
 from sandbox.kumomta.records import stamp
 from sandbox.world import World
 
+PLACES = ("IG_SPOOL_DIR", "IG_LOG_DIR")
+"""Folders of a node, as its policy knows them."""
+
 
 class Machine:
     """One server with kumod on it; ports, spool and identity outlive the process."""
@@ -40,9 +43,12 @@ class Machine:
     async def boot(self) -> None:
         if self._node is not None:
             return
-        self._folder.mkdir(parents=True, exist_ok=True)
+        environment = self._environment()
+        # The policy writes into its spool's and logs' folders, which kumod makes itself.
+        for folder in (self._folder, *(Path(environment[name]) for name in PLACES)):
+            folder.mkdir(parents=True, exist_ok=True)
         drawer = "kumomta" if self.number == 1 else f"kumomta.{self.number}"
-        node = Node(self._world, self._environment(), self._folder, drawer)
+        node = Node(self._world, environment, self._folder, drawer)
         # Set first: init calls the control plane, which may call back.
         self._node = node
         try:
@@ -94,9 +100,8 @@ class Machine:
         first = config.submission_port if self.number == 1 else 0
         return {
             "IG_MAIL_ZONE": "mta.inboxgrove.test",
-            "IG_SPOOL_DIR": str(self._folder),
-            "IG_LOG_DIR": str(self._folder),
             **given,
+            **{name: str(self._place(given.get(name))) for name in PLACES},
             "IG_HOSTNAME": name,
             "IG_SUBMISSION_LISTEN": f"{config.host}:{self.submission or first}",
             # Bounces and complaints come in on a port of their own, as on port 25 of a real node.
@@ -104,6 +109,12 @@ class Machine:
             "IG_ADMIN_LISTEN": f"{config.host}:{ports.get('http', config.http_port)}",
             "IG_EGRESS_PORT": str(ports.get("mx") or config.mx_port),
         }
+
+    def _place(self, given: str | None) -> Path:
+        """The machine's own: what was given is the first one's, and the others' lie below it."""
+        if given is None:
+            return self._folder
+        return Path(given) if self.number == 1 else Path(given) / f"node-{self.number}"
 
 
 class KumoMTA:

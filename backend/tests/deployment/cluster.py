@@ -17,6 +17,8 @@ BACKEND = Path(__file__).parents[2]
 CHART = BACKEND / "helm/inboxgrove"
 COMPOSE = yaml.safe_load((BACKEND / "docker-compose.yml").read_text())
 PROCESSES = {"migrate", "api", "worker", "relay", "beat"}
+WISHES = {"kumomta", "backup"}
+"""What the chart runs only when it is told to."""
 SETS = ("manifests", "minimal", "full")
 Manifest = dict[str, Any]
 
@@ -51,8 +53,9 @@ def of_kind(which: str, *kinds: str) -> dict[str, Manifest]:
 def pods(which: str) -> dict[str, Manifest]:
     """The pod of each component, with the labels it has."""
     found = {}
-    for each in of_kind(which, "Deployment", "Job", "StatefulSet").values():
-        template = each["spec"]["template"]
+    for each in of_kind(which, "Deployment", "Job", "StatefulSet", "CronJob").values():
+        spec = each["spec"]
+        template = (spec["jobTemplate"]["spec"] if "jobTemplate" in spec else spec)["template"]
         found[template["metadata"]["labels"]["app.kubernetes.io/component"]] = template
     return found
 

@@ -59,6 +59,28 @@ def test_the_migration_comes_before_everything_else_of_the_chart() -> None:
     assert all(len(each["envFrom"]) == 1 for each in others), "nobody else is the schema's owner"
 
 
+def test_backups_are_taken_as_in_compose_by_whom_and_onto_what_the_values_say() -> None:
+    assert "backup" not in pods("minimal")
+    (cron,) = of_kind("full", "CronJob").values()
+    assert cron["spec"]["schedule"] == "30 1 * * *"
+    assert cron["spec"]["concurrencyPolicy"] == "Forbid"
+    each = container("full", "backup")
+    assert each["args"] == ["ops", "backup", "/backups", "--keep", "30"]
+    ours = COMPOSE["services"]["backup"]["command"]
+    assert (ours[1], ours[2]) == ("backup-daily", each["args"][2])
+    assert "inboxgrove-owner" in [given["secretRef"]["name"] for given in each["envFrom"]]
+    (mount,) = [mount for mount in each["volumeMounts"] if mount["mountPath"] == "/backups"]
+    volumes = {volume["name"]: volume for volume in pods("full")["backup"]["spec"]["volumes"]}
+    claim = volumes[mount["name"]]["persistentVolumeClaim"]["claimName"]
+    made = of_kind("full", "PersistentVolumeClaim")[claim]
+    assert made["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    other = helm("ci/full-values.yaml", "--set", "backup.existingClaim=theirs").stdout
+    assert "claimName: theirs" in other
+    assert "kind: PersistentVolumeClaim" not in other
+    refused = helm("ci/full-values.yaml", "--set", "backup.keep=0", check=False)
+    assert refused.returncode != 0
+
+
 def test_nodes_in_the_cluster_run_the_policy_of_the_repository() -> None:
     policy = BACKEND / "kumomta/policy"
     (carried,) = of_kind("full", "ConfigMap").values()

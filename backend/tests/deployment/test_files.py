@@ -17,7 +17,7 @@ NGINX = (BACKEND / "nginx/nginx.conf").read_text()
 OUR_IMAGE = "inboxgrove-api:latest"
 BORN_UNPRIVILEGED = {"prometheus", "alertmanager", "grafana"}
 """Their images name a user of their own."""
-OURS = {"migrate", "api", "worker", "relay", "beat", "sandbox"}
+OURS = {"migrate", "api", "worker", "relay", "beat", "backup", "sandbox"}
 
 
 @pytest.mark.timeout(300)
@@ -31,7 +31,7 @@ def test_the_files_pass_the_tools_made_for_them() -> None:
 
 def test_every_process_of_the_product_has_a_container() -> None:
     assert set(COMPOSE["services"]) >= OURS | {"postgres", "redis", "nginx", "kumomta"}
-    for name in OURS - {"sandbox"}:
+    for name in OURS - {"backup", "sandbox"}:
         assert COMPOSE["services"][name]["command"] == [name]
 
 
@@ -97,6 +97,17 @@ def test_everything_but_the_sandbox_and_the_watchers_starts_without_a_profile() 
     assert by_profile[""] == (OURS - {"sandbox"}) | {
         *("postgres", "redis", "certificates", "nginx", "kumomta"),
     }
+
+
+def test_backups_have_a_volume_that_their_owner_may_write() -> None:
+    service = COMPOSE["services"]["backup"]
+    assert service["command"][:3] == ["ops", "backup-daily", "/backups"]
+    assert "${BACKUPS:-backups}:/backups" in service["volumes"]
+    assert "backups" in COMPOSE["volumes"]
+    owned = re.findall(
+        r"install -d -o 10001 -g 10001 (.*)$", (BACKEND / "Dockerfile").read_text(), re.M
+    )
+    assert "/backups" in owned[0].split()
 
 
 def test_old_compose_reads_the_file() -> None:

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -209,6 +209,53 @@ def test_a_message_lost_in_the_broker_is_sent_again(travel: Callable[..., None])
     assert sweep() == []
     travel(seconds=jobs.SENT_LEASE.total_seconds() + 1)
     assert sweep() == [TASK]
+
+
+def test_a_message_that_still_waits_is_not_sent_twice(travel: Callable[..., None]) -> None:
+    make_job(JobState.WAITING)
+    sent: list[str] = []
+    first = clock.now()
+
+    def round_(oldest: datetime | None) -> int:
+        return relay.sweep(lambda task, _: sent.append(task), lambda _: oldest)
+
+    assert round_(None) == 1
+    travel(seconds=jobs.SENT_LEASE.total_seconds() + 1)
+    # Workers are behind: the first message in the queue is as old as this job's.
+    assert round_(first) == 0
+    assert round_(clock.now()) == 0, "and is left alone for another lease"
+    travel(seconds=jobs.SENT_LEASE.total_seconds() + 1)
+    # All that was sent a minute ago is through, and nobody has begun this one.
+    assert round_(clock.now() - timedelta(seconds=5)) == 1
+
+
+def test_what_a_dead_worker_had_begun_goes_again_however_long_the_queue(
+    travel: Callable[..., None],
+) -> None:
+    make_job(deliveries=1)
+    long_ago = clock.now()
+    travel(seconds=jobs.SENT_LEASE.total_seconds() + 1)
+    assert relay.sweep(lambda *_: None, lambda _: long_ago) == 1
+
+
+def test_a_second_message_of_a_running_job_keeps_nobody() -> None:
+    job_id = make_job()
+    running, finish = threading.Event(), threading.Event()
+
+    def slow(_: Session) -> None:
+        running.set()
+        finish.wait(30)
+
+    worker = threading.Thread(target=jobs.run, args=(job_id, {TASK: slow}))
+    worker.start()
+    assert running.wait(10)
+    # Else it would wait for the lock, and then count as a failed try.
+    assert jobs.run(job_id, {TASK: write_something}) is None
+    assert (job_of(job_id).deliveries, job_of(job_id).attempts) == (1, 0)
+    finish.set()
+    worker.join()
+    assert job_of(job_id).state == JobState.DONE
+    assert written() == 0
 
 
 def test_a_running_job_is_not_sent_again_but_a_dead_workers_is(

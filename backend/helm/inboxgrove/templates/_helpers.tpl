@@ -103,7 +103,7 @@ capabilities: {drop: [ALL]}
 {{- define "inboxgrove.podBasics" -}}
 {{- $root := index . 0 -}}
 serviceAccountName: {{ include "inboxgrove.serviceAccount" $root }}
-{{ include "inboxgrove.anyPod" $root }}
+{{ include "inboxgrove.anyPod" . }}
 {{- with $root.Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
@@ -127,17 +127,27 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 
+{{- /* Takes (list root component). */ -}}
 {{- define "inboxgrove.anyPod" -}}
+{{- $root := index . 0 -}}
 automountServiceAccountToken: false
-{{- with .Values.image.pullSecrets }}
+{{- with $root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 securityContext:
-  {{- include "inboxgrove.podSecurity" . | nindent 2 }}
+  {{- include "inboxgrove.podSecurity" $root | nindent 2 }}
 volumes:
   - name: tmp
     emptyDir: {medium: Memory, sizeLimit: 64Mi}
+  {{- if eq (index . 1) "backup" }}
+  - name: backups
+    persistentVolumeClaim: {claimName: {{ include "inboxgrove.backupClaim" $root }}}
+  {{- end }}
+{{- end }}
+
+{{- define "inboxgrove.backupClaim" -}}
+{{- .Values.backup.existingClaim | default (printf "%s-backups" (include "inboxgrove.fullname" .)) -}}
 {{- end }}
 
 {{- /* Takes (list root component settings). */ -}}
@@ -146,10 +156,14 @@ volumes:
 name: {{ index . 1 }}
 image: {{ include "inboxgrove.image" $root | quote }}
 imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+{{- if eq (index . 1) "backup" }}
+args: [ops, backup, /backups, --keep, {{ $root.Values.backup.keep | quote }}]
+{{- else }}
 args: [{{ index . 1 }}]
+{{- end }}
 envFrom:
   - secretRef: {name: {{ include "inboxgrove.secret" $root }}}
-{{- if and (eq (index . 1) "migrate") $root.Values.secrets.migrationExistingSecret }}
+{{- if and (has (index . 1) (list "migrate" "backup")) $root.Values.secrets.migrationExistingSecret }}
   - secretRef: {name: {{ $root.Values.secrets.migrationExistingSecret }}}
 {{- end }}
 env:
@@ -163,6 +177,9 @@ resources:
   {{- toYaml (index . 2).resources | nindent 2 }}
 volumeMounts:
   - {name: tmp, mountPath: /tmp}
+  {{- if eq (index . 1) "backup" }}
+  - {name: backups, mountPath: /backups}
+  {{- end }}
 {{- end }}
 
 {{- /* Takes (list root component). */ -}}

@@ -129,6 +129,18 @@ async def test_unchanged_copies_cost_nothing_and_broken_ones_change_nothing(
         assert RIGHT not in text
 
 
+async def test_each_node_keeps_a_copy_of_its_own_in_the_folder_it_was_given(
+    start_plane: StartPlane, tmp_path: Path
+) -> None:
+    given = tmp_path / "var" / "spool"
+    places = {"IG_SPOOL_DIR": str(given), "IG_LOG_DIR": str(tmp_path / "var" / "log")}
+    async with start_plane(SANDBOX_KUMOMTA_NODES="2", **places):
+        for folder in (given, given / "node-2"):
+            await eventually((folder / "ig-snapshot.state").exists)
+            assert not (folder / "ig-snapshot.new").exists()
+        assert (tmp_path / "var" / "log" / "node-2").is_dir()
+
+
 async def test_a_wiped_redis_takes_nothing_until_it_is_whole_again(plane: Plane) -> None:
     """Not a second quota, and no mail of somebody whose kill was wiped."""
     control = plane.control_plane
