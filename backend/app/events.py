@@ -375,7 +375,7 @@ class AuditHeadsDue(Event):
 
 @dataclass(frozen=True)
 class DeliveryDaysDue(Event):
-    """Tables for the events of the next days are to be made, old ones dropped."""
+    """Tables for the events of the next days are to be made, old ones dropped, weeks summed."""
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ EXPORTED: dict[str, tuple[str, ...]] = {
         " last_name status health_score warmup_stage warmup_started_on warmup_paused_at"
         " emails_sent_today emails_sent_this_month sent_on daily_limit monthly_limit",
         "inbox_days": f"inbox_id domain_id day {_COUNTS}",
+        "inbox_weeks": f"inbox_id week {_COUNTS}",
         "domain_days": f"domain_id day {_COUNTS}",
         "provider_days": f"domain_id day provider {_COUNTS}",
         "tenant_days": f"day {_COUNTS}",

@@ -35,7 +35,7 @@ KEPT: dict[str, str] = {
 ERASED = (
     "api_keys", "appeals", "billing_notices", "complaints", "delivery_events", "dkim_keys",
     "dkim_rotations", "domain_connections", "domain_days", "domain_standings",
-    "idempotency_records", "inbox_days", "inboxes", "invitations", "mail_tokens",
+    "idempotency_records", "inbox_days", "inbox_weeks", "inboxes", "invitations", "mail_tokens",
     "payment_methods", "provider_days", "provisions", "recovery_codes", "refresh_tokens",
     "registrants", "suppressions", "users", "warmup_days", "webhook_attempts",
     "webhook_deliveries", "webhook_endpoints",

@@ -84,7 +84,7 @@ ROUTES: dict[str, tuple[str, ...]] = {
         e.MailPlaneCheckDue: ("monitoring.reconcile_mail_plane",),
         e.DirectoryCheckDue: ("monitoring.compare_directory",),
         e.AuditHeadsDue: ("monitoring.keep_audit_heads",),
-        e.DeliveryDaysDue: ("delivery.turn_days",),
+        e.DeliveryDaysDue: ("delivery.turn_days", "delivery.sum_weeks"),
         e.HousekeepingDue: ("monitoring.housekeeping",),
     }.items()
 }

@@ -76,26 +76,21 @@ def test_runbooks_name_commands_that_exist() -> None:
     from typer.main import get_command
 
     from app.cli import cli
-    from app.ops import admin_app, ops_app
     from app.ops_appeals import appeals_app
     from app.ops_billing import billing_app
-    from app.ops_jobs import jobs
+    from app.ops_commands import admin_app, ops_app
     from app.ops_nodes import nodes_app
     from app.ops_restored import restored_app
 
-    ops = get_command(ops_app)
-    known: dict[str, Any] = {
-        "ops": {
-            *ops.commands,  # type: ignore[attr-defined]
-            *("nodes", "appeals", "replay-events", jobs.__name__),
-            *("restored", "backup", "backup-verify", "restore"),
-        },
-        "nodes": set(get_command(nodes_app).commands),  # type: ignore[attr-defined]
-        "restored": set(get_command(restored_app).commands),  # type: ignore[attr-defined]
-        "appeals": set(get_command(appeals_app).commands),  # type: ignore[attr-defined]
-        "billing": set(get_command(billing_app).commands),  # type: ignore[attr-defined]
-        "admin": set(get_command(admin_app).commands),  # type: ignore[attr-defined]
+    groups = {
+        "ops": ops_app,
+        "nodes": nodes_app,
+        "restored": restored_app,
+        "appeals": appeals_app,
+        "billing": billing_app,
+        "admin": admin_app,
     }
+    known = {name: set(get_command(group).commands) for name, group in groups.items()}  # type: ignore[attr-defined]
     top = set(get_command(cli).commands)  # type: ignore[attr-defined]
     for path in [*RUNBOOKS.glob("*.md"), BACKEND / "docs/observability.md"]:
         for command in re.findall(r"`inboxgrove ([^`]+)`", path.read_text()):

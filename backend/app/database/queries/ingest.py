@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from app import clock
+from app.database.queries import inbox_weeks
 from app.database.queries.delivery_days import SLACK
 from app.database.role import AS_RUNTIME
 from app.rules.records import KINDS, EventRow
@@ -90,8 +91,9 @@ ON CONFLICT ({key}) DO UPDATE SET
 
 _INSERT = _insert()
 
-# The fixed order of locking: inboxes, then these tables in this order, and in each the rows by
-# their key. The few rows that many batches share come last, to be held for the shortest time.
+# The fixed order of locking: that of inbox_weeks where a batch holds late records, inboxes, then
+# these tables in this order, and in each the rows by their key. The few rows that many batches share
+# come last, to be held for the shortest time.
 _ROLL_UPS: tuple[str, ...] = (
     _count("inbox_days", ("inbox_id", "domain_id", "tenant_id", "day"), ("inbox_id", "day")),
     _count(
@@ -174,15 +176,20 @@ async def store(pool: Pool, rows: Sequence[EventRow], keep: timedelta) -> Outcom
         async with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             for row in within.values():
                 await copy.write_row(_staged(row))
+        late = inbox_weeks.are_late(days, today)
         # One message to the server from the first lock to the commit: while rows are locked that
         # other batches wait for, nobody waits for this process to be scheduled.
         async with connection.pipeline():
+            if late:
+                await connection.execute(inbox_weeks.LOCK)
             inserted = await connection.execute(_INSERT, now)
             await connection.execute(_LOCK_INBOXES)
             for day in days:
                 await connection.execute(_SHOW_SENT, {"day": day})
             for statement in _ROLL_UPS:
                 await connection.execute(statement, now)
+            if late:
+                await connection.execute(inbox_weeks.FORGET)
             await connection.commit()
         stored = sum(records for (records,) in await inserted.fetchall())
     return Outcome(stored, refused)

@@ -96,6 +96,20 @@ class InboxDay(Counted, Base):
     day: Mapped[date]
 
 
+class InboxWeek(Counted, Base):
+    """Counts of one inbox in one week, of which all inboxes of its tenant are here or none.
+
+    Sums of inbox_days (queries.inbox_weeks), which remain what counts.
+    """
+
+    __tablename__ = "inbox_weeks"
+    __table_args__ = (UniqueConstraint("tenant_id", "week", "inbox_id"),)
+
+    inbox_id: Mapped[UUID]
+    week: Mapped[date]
+    """Its Monday (UTC)."""
+
+
 class DomainDay(Counted, Base):
     """Counts of one sending domain on one day (UTC)."""
 
