@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -53,6 +54,13 @@ from app.middleware.request_id import RequestIDMiddleware
 from app.tasks import schedule
 
 VERSION = "0.1.0"
+_TURN_SECONDS = 0.0005
+"""How long a thread may compute while others wait for the interpreter.
+
+The event loop is one of them, and has a turn for each step of each request that it serves: with
+Python's own five milliseconds a few busy threads hold up everybody.
+"""
+
 _READERS = 8
 """Connections of a process for reads on the event loop, beside session.POOL_SIZE."""
 
@@ -106,6 +114,7 @@ async def _until_the_end(app: FastAPI) -> AsyncIterator[None]:
     # What was made until now stays: no collection of garbage need look through it again.
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(_TURN_SECONDS)
     yield
     await app.state.reads.close(timeout=2)
     ports.current().close()

@@ -92,8 +92,8 @@ ON CONFLICT ({key}) DO UPDATE SET
 _INSERT = _insert()
 
 # The fixed order of locking: that of inbox_weeks where a batch holds late records, inboxes, then
-# these tables in this order, and in each the rows by their key. The few rows that many batches share
-# come last, to be held for the shortest time.
+# these tables in this order, and in each the rows by their key. The few rows that many batches
+# share come last, to be held for the shortest time.
 _ROLL_UPS: tuple[str, ...] = (
     _count("inbox_days", ("inbox_id", "domain_id", "tenant_id", "day"), ("inbox_id", "day")),
     _count(
