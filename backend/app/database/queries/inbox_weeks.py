@@ -57,12 +57,12 @@ WHERE day < :over AND NOT EXISTS (
 GROUP BY 1, 2 ORDER BY 2 DESC, 1 LIMIT :at_most
 """)
 
-_SUM = text(f"""
+_SUM = f"""
 INSERT INTO inbox_weeks (id, created_at, tenant_id, inbox_id, week, {", ".join(KINDS)})
 SELECT gen_random_uuid(), :now, tenant_id, inbox_id, :week, {", ".join(f"sum({k})" for k in KINDS)}
 FROM inbox_days WHERE tenant_id = :tenant_id AND day BETWEEN :week AND :last
 GROUP BY tenant_id, inbox_id
-""")  # noqa: S608  # Our own names.
+"""  # noqa: S608  # Our own names.
 
 
 def first_day(day: date) -> date:
@@ -89,7 +89,7 @@ def sum_up(db: Session, today: date, *, at_most: int) -> int:
     weeks = db.execute(_OPEN, {"over": unsettled(today), "at_most": at_most}).all()
     for tenant_id, week in weeks:
         about = {"tenant_id": tenant_id, "week": week, "last": week + _WEEK - timedelta(days=1)}
-        db.execute(_SUM, {**about, "now": clock.now()})
+        db.execute(text(_SUM), {**about, "now": clock.now()})
     return len(weeks)
 
 
