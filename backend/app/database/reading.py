@@ -96,9 +96,11 @@ async def _begin(pool: Pool, tenant: UUID | str) -> ImpatientReader:
         tries -= 1
         try:
             await connection.execute(_BEGIN.format(_as_text(tenant)), prepare=False)
-        except psycopg.OperationalError as error:
+        except BaseException as error:
+            # Also when whoever asked is gone: what is not given back is lost to the pool.
             await pool.putconn(connection)
-            if isinstance(error, Silence) or tries <= 0:
+            died = isinstance(error, psycopg.OperationalError) and not isinstance(error, Silence)
+            if not died or tries <= 0:
                 raise
         else:
             return connection

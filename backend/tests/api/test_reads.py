@@ -221,6 +221,32 @@ def test_a_silent_server_is_left(clean: None) -> None:
     assert time.monotonic() - began < 4
 
 
+def test_who_leaves_while_it_begins_takes_no_connection_along(clean: None) -> None:
+    async def run() -> None:
+        begun, hold = asyncio.Event(), True
+
+        class Held(ImpatientReader):
+            async def execute(self, *args: Any, **options: Any) -> Any:
+                if hold:
+                    begun.set()
+                    await asyncio.Event().wait()
+                return await super().execute(*args, **options)
+
+        pool = open_pool(get_settings().psycopg_url, size=1)
+        pool.connection_class = Held
+        await pool.open()
+        left = asyncio.ensure_future(reading(pool, ALL_TENANTS).__aenter__())
+        await asyncio.wait_for(begun.wait(), 10)
+        left.cancel()
+        await asyncio.wait([left])
+        hold = False
+        async with reading(pool, ALL_TENANTS) as asked:
+            assert await asked.rows("SELECT 1 AS n", {}) == [{"n": 1}]
+        await pool.close()
+
+    asyncio.run(run())
+
+
 def test_nobody_listens(clean: None) -> None:
     pool = open_pool("postgresql://127.0.0.1:1/nowhere", size=1)
     pool.timeout = 0.5
