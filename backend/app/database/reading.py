@@ -18,6 +18,8 @@ from app.errors import Unavailable
 
 Pool = AsyncConnectionPool[ImpatientReader]
 
+READS = "inboxgrove-reads"
+
 _SEE = sql.SQL("SET LOCAL app.tenant = {}")
 # Two statements in one message: each of them would be a round trip.
 _BEGIN = sql.SQL("BEGIN; SET LOCAL app.tenant = {}")
@@ -35,6 +37,8 @@ def open_pool(conninfo: str, *, size: int) -> Pool:
         kwargs={
             # A transaction's beginning and its scope go to the server together, see `_begin`.
             "autocommit": True,
+            # Told apart from the sessions of the ORM in pg_stat_activity.
+            "application_name": READS,
             "connect_timeout": 2,
             "keepalives_idle": 10,
             "keepalives_interval": 5,
